@@ -1,0 +1,258 @@
+"""A SIP function is an async function: a request and its exchange go in, the final response comes out.
+
+`enter` is the boundary of every function: faults become responses there and responses pass the caller's
+`on_response` there. What waits on a wire is the service `Outbound` (outbound.py); what starts exchanges from a wire is
+the edge (stack.py).
+"""
+
+import asyncio
+import traceback
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from redoubt.events import Bug, EventStream, Notice, Refused
+from redoubt.limits import BACKGROUND_TASKS
+from redoubt.sip.errors import SipError
+from redoubt.sip.fields import MAX_FORWARDS
+from redoubt.sip.message import Request, Response
+from redoubt.sources import Clock, Randomness
+from redoubt.transport.flow import Flow, internal_flow
+
+OnResponse = Callable[[Response], None]  # may change the response in place
+AfterSent = Callable[[], Awaitable[None]]
+
+MAX_FORWARDS_DEFAULT = 70  # RFC 3261 8.1.1.6
+
+
+class Service(Protocol):
+    """What every SIP function is. Returns the final response; None for an ACK."""
+
+    async def __call__(self, request: Request, exchange: "Exchange") -> Response | None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Context:
+    """What a function gets from the composition root: its name, time, randomness, the event stream, its tasks."""
+
+    node: str
+    events: EventStream
+    clock: Clock
+    randomness: Randomness
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def named(self, node: str) -> "Context":
+        """The same surroundings for another function."""
+        return Context(node, self.events, self.clock, self.randomness, self.tasks)
+
+    def tag(self) -> str:
+        """A To or From tag, Call-ID or branch part with 80 random bits (RFC 3261 19.3)."""
+        return self.randomness.octets(10).hex()
+
+    def start(self, work: Coroutine[Any, Any, None], call_id: str = "") -> None:
+        """Runs work of this node's own, owned and bounded; a failure becomes an event."""
+        if len(self.tasks) >= BACKGROUND_TASKS:
+            work.close()
+            self.notice("alarm", "too much background work, one piece was dropped", "the node is overloaded")
+            return
+        task = asyncio.get_running_loop().create_task(self._owned(work, call_id))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def _owned(self, work: Coroutine[Any, Any, None], call_id: str) -> None:
+        try:
+            await work
+        except SipError as fault:
+            self.refused(fault.status, fault.why, fault.clause, call_id=call_id)
+        except Exception:  # noqa: BLE001 - the edge of work that nobody awaits
+            self.bug(call_id)
+
+    def refused(
+        self,
+        status: int,
+        why: str,
+        clause: str = "",
+        *,
+        method: str = "",
+        call_id: str = "",
+        source: str = "",
+    ) -> None:
+        self.events.emit(
+            Refused(
+                at=self.clock.now(),
+                node=self.node,
+                status=status,
+                why=why,
+                clause=clause,
+                method=method,
+                call_id=call_id,
+                source=source,
+            )
+        )
+
+    def notice(self, level: str, what: str, advice: str = "") -> None:
+        self.events.emit(Notice(at=self.clock.now(), node=self.node, level=level, what=what, advice=advice))
+
+    def bug(self, call_id: str) -> None:
+        """Records the exception that is being handled."""
+        self.events.emit(
+            Bug(at=self.clock.now(), node=self.node, call_id=call_id, traceback=traceback.format_exc())
+        )
+
+
+class Cancellation:
+    """Whether the caller gave up (RFC 3261 9.2): a fact that can be looked at, awaited or subscribed to."""
+
+    __slots__ = ("_actions", "happened", "reason")
+
+    def __init__(self) -> None:
+        self.happened = False
+        self.reason: str | None = None  # the Reason header of the CANCEL (RFC 3326)
+        self._actions: list[Callable[[], None]] = []
+
+    def happen(self, reason: str | None = None) -> None:
+        if self.happened:
+            return
+        self.happened, self.reason = True, reason
+        actions, self._actions = self._actions, []
+        for action in actions:
+            action()
+
+    def then(self, action: Callable[[], None]) -> Callable[[], None]:
+        """Calls `action` when it happens, at once if it has; returns what takes that back."""
+        if self.happened:
+            action()
+            return lambda: None
+        self._actions.append(action)
+        return lambda: self._actions.remove(action) if action in self._actions else None
+
+    async def wait(self) -> None:
+        if self.happened:
+            return
+        happened = asyncio.get_running_loop().create_future()
+        forget = self.then(lambda: None if happened.done() else happened.set_result(None))
+        try:
+            await happened
+        finally:
+            forget()
+
+
+class Root:
+    """What all exchanges of one transaction share. `send` puts a response on the wire that the request came on."""
+
+    __slots__ = ("after", "cancelled", "context", "deadline", "send", "trace")
+
+    def __init__(
+        self, context: Context, trace: str, deadline: float, send: Callable[[Response], None]
+    ) -> None:
+        self.context = context
+        self.trace = trace
+        self.deadline = deadline
+        self.send = send
+        self.cancelled = Cancellation()
+        self.after: list[AfterSent] = []
+
+
+class Exchange:
+    """What is true of one transaction at one function: the flow that the request came on, and the way back."""
+
+    __slots__ = ("_on_response", "_parent", "flow", "root")
+
+    def __init__(
+        self, flow: Flow, root: Root, parent: "Exchange | None" = None, on_response: OnResponse | None = None
+    ) -> None:
+        self.flow = flow
+        self.root = root
+        self._parent = parent
+        self._on_response = on_response
+
+    @property
+    def trace(self) -> str:
+        """Identifies everything that one request from the wire led to."""
+        return self.root.trace
+
+    @property
+    def deadline(self) -> float:
+        """Loop time by which this must have ended."""
+        return self.root.deadline
+
+    @property
+    def cancelled(self) -> Cancellation:
+        return self.root.cancelled
+
+    def after_sent(self, action: AfterSent) -> None:
+        """Runs `action` once the final response is on the wire, in the order given."""
+        self.root.after.append(action)
+
+    def upward(self, response: Response) -> None:
+        """Sends a 1xx, or a 2xx after the first, through every function above and out (RFC 3261 16.7)."""
+        if self._on_response is not None:
+            self._on_response(response)
+        if self._parent is not None:
+            self._parent.upward(response)
+        else:
+            self.root.send(response)
+
+    def passed(self, response: Response) -> Response:
+        """The final response, changed as the function that made this exchange wants it changed."""
+        if self._on_response is not None:
+            self._on_response(response)
+        return response
+
+
+async def enter(
+    service: Service, request: Request, exchange: Exchange, caller: str, on_response: OnResponse | None = None
+) -> Response | None:
+    """Calls `service` as `caller`: faults become responses, responses pass `on_response`. Never raises for the far side."""
+    child = Exchange(internal_flow(caller), exchange.root, exchange, on_response)
+    return await _answered(service, request, child)
+
+
+async def forward(
+    service: Service, request: Request, exchange: Exchange, caller: str, on_response: OnResponse | None = None
+) -> Response | None:
+    """`enter` for a request that is not the caller's own: counts Max-Forwards down (RFC 3261 16.6 step 3)."""
+    hops = request.first(MAX_FORWARDS)
+    if hops is not None and hops <= 0:
+        raise SipError(483, "Max-Forwards reached zero", "RFC 3261 16.3")
+    request.set("Max-Forwards", str(MAX_FORWARDS_DEFAULT if hops is None else hops - 1))
+    return await enter(service, request, exchange, caller, on_response)
+
+
+async def answer(service: Service, request: Request, exchange: Exchange) -> Response | None:
+    """The edge's way in: the service's final response to a request that came from a wire."""
+    return await _answered(service, request, exchange)
+
+
+async def _answered(service: Service, request: Request, exchange: Exchange) -> Response | None:
+    context = exchange.root.context
+    try:
+        response = await service(request, exchange)
+    except SipError as fault:
+        context.refused(
+            fault.status,
+            fault.why,
+            fault.clause,
+            method=request.method,
+            call_id=request.get("Call-ID") or "",
+            source=f"{exchange.flow.remote[0]}:{exchange.flow.remote[1]}",
+        )
+        response = refusal(request, fault, context)
+    except Exception:  # noqa: BLE001 - the one edge: a bug costs its own exchange only
+        context.bug(request.get("Call-ID") or "")
+        response = refusal(request, SipError(500, "a fault in this node"), context)
+    return response if response is None else exchange.passed(response)
+
+
+def refusal(request: Request, fault: SipError, context: Context) -> Response | None:
+    """The response owed for a fault; its reason phrase tells the sender nothing of this node. None for an ACK."""
+    if request.method == "ACK" or fault.status == 0:
+        return None
+    return request.response(fault.status, to_tag=context.tag(), headers=fault.headers)
+
+
+def own_exchange(context: Context, lifetime_s: float = 180.0) -> Exchange:
+    """The exchange of a request that this node starts itself: its responses end here."""
+    deadline = asyncio.get_running_loop().time() + lifetime_s
+    root = Root(context, context.tag(), deadline, lambda _response: None)
+    return Exchange(internal_flow(context.node), root)

@@ -1,0 +1,87 @@
+"""A flow: where a message came from or goes to, and what secures that way. The only source of truth about protection."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+Address = tuple[str, int]
+
+
+class Zone(Enum):
+    """Which side of the network a socket faces."""
+
+    ACCESS = "access"  # Gm: phones, nobody is trusted
+    CORE = "core"  # Mw, ISC, Mx: other core nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Clear:
+    """Nothing protects the flow, nobody vouches for the sender."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedAddress:
+    """A configured address on a protected network domain (TS 33.210)."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class TlsPeer:
+    """Mutual TLS; the names that the peer's certificate proved."""
+
+    names: tuple[str, ...]
+    partner: bool  # one of the names is on the partner list
+
+
+@dataclass(frozen=True, slots=True)
+class Internal:
+    """A call from another function of this process."""
+
+    caller: str
+
+
+Security = Clear | TrustedAddress | TlsPeer | Internal
+
+
+class FlowFailed(Exception):  # noqa: N818 - it names what happened
+    """The bytes could not be handed over: the connection is gone or the socket refused."""
+
+
+@dataclass(slots=True, eq=False)
+class Flow:
+    """One way to one peer. `send` hands bytes over or raises FlowFailed."""
+
+    transport: str  # udp, tcp, tls, internal
+    local: Address
+    remote: Address
+    zone: Zone
+    security: Security
+    send: Callable[[bytes], None]
+    is_closed: Callable[[], bool] = lambda: False
+
+    @property
+    def is_reliable(self) -> bool:
+        return self.transport != "udp"
+
+    @property
+    def trusted(self) -> bool:
+        """True when headers that carry trust may be believed from this flow (architecture, security decision 2)."""
+        security = self.security
+        return isinstance(security, Internal | TrustedAddress) or (isinstance(security, TlsPeer) and security.partner)
+
+
+def _not_a_wire(_data: bytes) -> None:
+    raise FlowFailed("an internal flow carries calls, not bytes")
+
+
+_internal: dict[str, Flow] = {}
+
+
+def internal_flow(caller: str) -> Flow:
+    """The flow on which a function of this process reaches another."""
+    flow = _internal.get(caller)
+    if flow is None:
+        here = ("internal", 0)
+        flow = _internal[caller] = Flow("internal", here, here, Zone.CORE, Internal(caller), _not_a_wire)
+    return flow
