@@ -39,11 +39,16 @@ class Context:
     events: EventStream
     clock: Clock
     randomness: Randomness
+    protections_off: frozenset[str] = frozenset()
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def named(self, node: str) -> "Context":
         """The same surroundings for another function."""
-        return Context(node, self.events, self.clock, self.randomness, self.tasks)
+        return Context(node, self.events, self.clock, self.randomness, self.protections_off, self.tasks)
+
+    def enforces(self, protection: str) -> bool:
+        """Whether a protection of `redoubt.config.PROTECTIONS` is on: always, but where a test shows the attack."""
+        return protection not in self.protections_off
 
     def tag(self) -> str:
         """A To or From tag, Call-ID or branch part with 80 random bits (RFC 3261 19.3)."""

@@ -1,0 +1,150 @@
+"""The configuration: each option once, with type, default, unit and help; file, commands and reference derive from it.
+
+`redoubt init` writes it as a commented `redoubt.toml`. What an operator gets wrong is reported by option name, with
+what to write instead; an unknown key is an error that names the nearest right one.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct, field
+
+# The protections of this network, by name. Each is decided in one place; `[test] protections_off` exists only so that a
+# test can show the attack succeed without it, and a network with one off serves loopback only.
+PROTECTIONS = {
+    "asserted-identity": "a phone's P-Asserted-Identity is removed, its P-Preferred-Identity checked (RFC 3325)",
+    "challenge-call-id": "a response counts only with the Call-ID of its challenge (TS 24.229 5.4.1.2.2)",
+    "challenge-once": "a nonce is answered once (TS 33.203 6.1.1)",
+    "challenge-unprotected": "a REGISTER that came unprotected is always challenged (TS 33.203 5.1.2)",
+    "core-peers": "I- and S-CSCF take SIP from configured core nodes only (TS 33.203 Annex J)",
+    "dialog-owner": "a request inside a dialog comes from a party of that dialog (TS 24.229 5.2.6.3.5)",
+    "flow-token": "a flow token carries a MAC (RFC 5626 5.2)",
+    "integrity-flag": "integrity-protected is written by the P-CSCF only (TS 24.229 5.2.2)",
+    "identity-pair": "the private and the public identity belong to one subscription (TS 33.203 6.1.1)",
+    "keys-stay-home": "ck and ik never reach the phone (TS 24.229 5.2.2)",
+    "keep-registered": "a failed authentication deregisters nobody (TS 33.203 6.1.1)",
+    "reg-event-owner": "only the user, its P-CSCF and allowed servers see registration state (RFC 3680 4)",
+    "response-to-sender": "a response goes to the address that the request came from (RFC 3581)",
+    "resync-mac": "AUTS counts only with a right MAC-S (TS 33.102 6.3.5)",
+    "service-route": "the stored Service-Route replaces the phone's Route (TS 24.229 5.2.6.3)",
+    "strip-core-headers": "charging and network headers from a phone are removed (TS 24.229 5.2.6.3)",
+    "equal-answers": "strangers can't tell a known user from an unknown one (SIPVicious)",
+}
+
+Seconds = Annotated[int, Meta(ge=1, description="seconds")]
+ListenOn = Annotated[str, Meta(pattern=r"^(udp|tcp|tls):.+:\d+$", description="TRANSPORT:HOST:PORT, port 0 lets the system choose")]
+
+
+class Section(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, rename="kebab"):
+    """One table of redoubt.toml."""
+
+
+class NetworkConfig(Section):
+    """The operator's network as a whole."""
+
+    realm: str = "ims.mnc001.mcc001.3gppnetwork.org"
+    """The home network's domain name (TS 23.003 13.2)."""
+    state: str = "state"
+    """Directory of databases, keys and the control socket, relative to this file."""
+    trusted_nodes: tuple[str, ...] = ("127.0.0.1", "::1")
+    """IP addresses of other core nodes, on a protected network domain (TS 33.210)."""
+    routes: dict[str, str] = {}
+    """Static next hops instead of DNS: host name = "udp:HOST:PORT"."""
+
+
+class PCscfConfig(Section):
+    """The P-CSCF (TS 24.229 5.2)."""
+
+    uri: str = "sip:pcscf.{realm}"
+    listen: tuple[ListenOn, ...] = ("udp:127.0.0.1:5060", "tcp:127.0.0.1:5060")
+    """Where phones reach it (Gm)."""
+    core: tuple[ListenOn, ...] = ("udp:127.0.0.1:5070",)
+    """Where core nodes reach it (Mw)."""
+    visited_network: str = "{realm}"
+    """P-Visited-Network-ID (RFC 7315 4.3)."""
+    subscribe_reg_event: bool = True
+    """Subscribe to each user's registration state (TS 24.229 5.2.3)."""
+    home_entry: str = ""
+    """The home network's entry point; empty: found by the Request-URI's domain."""
+
+
+class ServerEntry(Section):
+    """An S-CSCF that an I-CSCF may choose, with its capability numbers (TS 29.228 6.7)."""
+
+    uri: str
+    capabilities: tuple[int, ...] = ()
+
+
+class ICscfConfig(Section):
+    """The I-CSCF (TS 24.229 5.3)."""
+
+    uri: str = "sip:icscf.{realm}"
+    listen: tuple[ListenOn, ...] = ("udp:127.0.0.1:5071",)
+    servers: tuple[ServerEntry, ...] = (ServerEntry(uri="sip:scscf.{realm}"),)
+
+
+class SCscfConfig(Section):
+    """The S-CSCF (TS 24.229 5.4)."""
+
+    uri: str = "sip:scscf.{realm}"
+    listen: tuple[ListenOn, ...] = ("udp:127.0.0.1:5072",)
+    vectors_per_request: Annotated[int, Meta(ge=1, le=16)] = 1
+    """Authentication vectors fetched at a time (TS 33.203 6.1.1)."""
+    algorithms: tuple[str, ...] = ("AKAv1-MD5",)
+    """Offered in this order; also AKAv2-SHA-256 and AKAv2-MD5 (RFC 4169)."""
+    min_expires: Seconds = 60
+    default_expires: Seconds = 3600
+    max_expires: Seconds = 600_000
+    reg_await_auth: Seconds = 240
+    """An unanswered challenge ends after this (TS 24.229 7.8)."""
+    reauthenticate: Literal["always", "initial-only"] = "always"
+    """Whether a re-registration on a protected first hop is challenged again (TS 33.203 5.1.2)."""
+    max_contacts: Annotated[int, Meta(ge=1, le=64)] = 10
+    """Bindings per implicit registration set."""
+    failures_before_back_off: Annotated[int, Meta(ge=1)] = 5
+    """Wrong responses per private identity before new challenges are delayed."""
+    hide_unknown_users: bool = True
+    """Answer a REGISTER of an unknown user with a challenge that can't be met, so that nobody can list users."""
+
+
+class HssConfig(Section):
+    """The HSS with its authentication centre (TS 29.228)."""
+
+    database: str = "hss.sqlite"
+    """SQLite file in the state directory."""
+    key_file: str = "hss.key"
+    """The key under which K and OPc are stored; `redoubt init` makes it."""
+    sequence_block: Annotated[int, Meta(ge=1, le=4096)] = 32
+    """Sequence numbers reserved durably at a time."""
+    max_pending_per_user: Annotated[int, Meta(ge=1)] = 8
+    """Vectors that one private identity may have fetched within a minute without an answer."""
+
+
+class AccessConfig(Section):
+    """How phones may come in."""
+
+    policy: Literal["aka-without-ipsec"] = "aka-without-ipsec"
+    """aka-without-ipsec: the response to a challenge is accepted on an unprotected first hop."""
+
+
+class TestConfig(Section):
+    """For tests only."""
+
+    protections_off: tuple[str, ...] = ()
+    """Names of protections to leave out, to see an attack succeed; such a network serves loopback only."""
+
+
+class Config(Section):
+    """A whole redoubt.toml."""
+
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    p_cscf: PCscfConfig = field(default_factory=PCscfConfig)
+    i_cscf: ICscfConfig = field(default_factory=ICscfConfig)
+    s_cscf: SCscfConfig = field(default_factory=SCscfConfig)
+    hss: HssConfig = field(default_factory=HssConfig)
+    access: AccessConfig = field(default_factory=AccessConfig)
+    test: TestConfig = field(default_factory=TestConfig)
+
+
+class ConfigError(Exception):
+    """The operator's fault: names the option, what is wrong, what to write instead."""
