@@ -1,0 +1,38 @@
+# Everything sets itself up: the Python environment always, Debian packages of real peers where it may.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test seeds peers check clean
+
+demo: $(STAMP)
+	$(BIN)/redoubt demo
+
+test: $(STAMP) peers check
+	$(BIN)/pytest -n 2 --dist worksteal
+
+check: $(STAMP)
+	$(BIN)/ruff check src tests
+	$(BIN)/mypy
+
+# The thousand seeds of the simulator; `make test` runs the first fifty.
+seeds: $(STAMP)
+	REDOUBT_SEEDS=1000 $(BIN)/pytest tests/lab/test_seeds.py -n 2 --dist worksteal
+
+# SIPp and tshark, where this user may install packages; tests that need them say so where they lack.
+peers:
+	@command -v sipp >/dev/null && command -v tshark >/dev/null || { \
+	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	  { apt-get update -qq || true; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends sip-tester tshark >/dev/null; }; } || \
+	  echo "sipp and tshark are not here and can't be installed by this user; the tests with real peers will be skipped"
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "Setting up the Python environment in $(VENV) ..."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Redoubt needs Python 3.11 or later; call make with PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info src/*.egg-info

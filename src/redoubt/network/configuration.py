@@ -1,0 +1,147 @@
+"""Reads and writes redoubt.toml. Everything about an option comes from its declaration in `redoubt.config`."""
+
+import ast
+import difflib
+import functools
+import inspect
+import ipaddress
+import re
+import textwrap
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from redoubt.config import PROTECTIONS, Config, ConfigError, Section
+
+
+def load(path: Path) -> Config:
+    """The configuration in `path`. Raises ConfigError naming the option and what to write instead."""
+    try:
+        tree = tomllib.loads(path.read_text())
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist; `redoubt init` writes one") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
+    return from_tree(tree, str(path))
+
+
+def from_tree(tree: Mapping[str, Any], source: str = "the configuration") -> Config:
+    """A configuration from plain tables, checked and with `{realm}` filled in."""
+    _refuse_unknown_keys(tree, source)
+    try:
+        config = msgspec.convert(tree, Config)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    config = _with_realm(config)
+    _refuse_unsafe(config, source)
+    return config
+
+
+def _refuse_unknown_keys(tree: Mapping[str, Any], source: str) -> None:
+    sections = {field.encode_name: field.type for field in msgspec.structs.fields(Config)}
+    for name, table in tree.items():
+        if name not in sections:
+            raise ConfigError(f"{source}: there is no section [{name}]{_nearest(name, sections)}")
+        known = {field.encode_name: field for field in msgspec.structs.fields(sections[name])}
+        for key in table if isinstance(table, dict) else ():
+            if key not in known:
+                raise ConfigError(f"{source}: [{name}] has no option {key}{_nearest(key, known)}")
+
+
+def _nearest(name: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, list(known), 1, 0.5)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(known)}"
+
+
+def _with_realm(config: Config) -> Config:
+    """`{realm}` in any text stands for the home network's domain name."""
+    realm = config.network.realm
+    tree = _filled(msgspec.to_builtins(config), realm)
+    return msgspec.convert(tree, Config)
+
+
+def _filled(value: Any, realm: str) -> Any:
+    if isinstance(value, str):
+        return value.replace("{realm}", realm)
+    if isinstance(value, dict):
+        return {key: _filled(item, realm) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_filled(item, realm) for item in value]
+    return value
+
+
+def _refuse_unsafe(config: Config, source: str) -> None:
+    """A network with a protection off serves loopback only (architecture, security decision 8)."""
+    off = config.test.protections_off
+    for name in off:
+        if name not in PROTECTIONS:
+            raise ConfigError(f"{source}: [test] protections-off: {name} is no protection{_nearest(name, PROTECTIONS)}")
+    if off:
+        for listen in listening(config):
+            if not is_loopback(listen):
+                raise ConfigError(
+                    f"{source}: [test] protections-off is set, so every address must be loopback, and {listen} is not;"
+                    " remove protections-off or listen on 127.0.0.1"
+                )
+
+
+def listening(config: Config) -> Iterator[str]:
+    """All addresses that the network opens."""
+    yield from config.p_cscf.listen
+    yield from config.p_cscf.core
+    yield from config.i_cscf.listen
+    yield from config.s_cscf.listen
+
+
+def is_loopback(listen: str) -> bool:
+    host = listen.split(":", 1)[1].rsplit(":", 1)[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@functools.cache
+def _help(section: type[Section]) -> dict[str, str]:
+    """The docstring that follows each option in its declaration."""
+    (declaration,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body
+    assert isinstance(declaration, ast.ClassDef)
+    texts: dict[str, str] = {}
+    for option, following in zip(declaration.body, declaration.body[1:], strict=False):
+        if isinstance(option, ast.AnnAssign) and isinstance(option.target, ast.Name) and isinstance(following, ast.Expr):
+            texts[option.target.id] = str(ast.literal_eval(following.value))
+    return texts
+
+
+def rendered(config: Config) -> str:
+    """The configuration as a commented redoubt.toml, each option with its help."""
+    parts = ["# Redoubt: an IMS network. Every option with its default; `redoubt up` runs it.\n"]
+    for section in msgspec.structs.fields(Config):
+        table = getattr(config, section.name)
+        parts.append(f"\n# {(type(table).__doc__ or '').strip()}\n[{section.encode_name}]\n")
+        help_of = _help(type(table))
+        for option in msgspec.structs.fields(type(table)):
+            for line in textwrap.wrap(help_of.get(option.name, ""), 110):
+                parts.append(f"# {line}\n")
+            parts.append(f"{option.encode_name} = {_toml(msgspec.to_builtins(getattr(table, option.name)))}\n")
+    return "".join(parts)
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return msgspec.json.encode(value).decode()
+    if isinstance(value, dict):
+        inner = ", ".join(f"{_key(key)} = {_toml(item)}" for key, item in value.items())
+        return f"{{ {inner} }}" if inner else "{}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
+    return str(value)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else msgspec.json.encode(name).decode()

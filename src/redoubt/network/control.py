@@ -1,0 +1,79 @@
+"""The control socket: how commands reach a running network. One line of JSON each way, on a Unix socket of mode 0600."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from redoubt.limits import CONTROL_LINE_OCTETS
+
+Command = Callable[[dict[str, Any]], Awaitable[Any]]
+
+
+class ControlError(Exception):
+    """What a command could not do, in words for the person who gave it."""
+
+
+class ControlServer:
+    """Serves named commands. Who may open the socket may do everything: it lives in the state directory."""
+
+    def __init__(self, path: Path, commands: dict[str, Command]) -> None:
+        self._path = path
+        self._commands = commands
+        self._server: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        self._path.unlink(missing_ok=True)
+        mask = os.umask(0o177)
+        try:
+            self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=CONTROL_LINE_OCTETS)
+        finally:
+            os.umask(mask)
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            line = await reader.readline()
+            writer.write(msgspec.json.encode(await self._answered(line)) + b"\n")
+            await writer.drain()
+        except (ValueError, ConnectionError):
+            pass  # too long a line, or the other end went away: nobody is left to answer
+        finally:
+            writer.close()
+
+    async def _answered(self, line: bytes) -> dict[str, Any]:
+        try:
+            asked = msgspec.json.decode(line, type=dict[str, Any])
+            command = self._commands[str(asked.pop("command", ""))]
+        except (msgspec.DecodeError, KeyError):
+            return {"error": f"no such command; known are {', '.join(sorted(self._commands))}"}
+        try:
+            return {"result": await command(asked)}
+        except ControlError as error:
+            return {"error": str(error)}
+
+
+async def ask(path: Path, command: str, **arguments: Any) -> Any:
+    """Sends one command to the network that runs there. Raises ControlError with what to do."""
+    try:
+        reader, writer = await asyncio.open_unix_connection(str(path), limit=CONTROL_LINE_OCTETS)
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise ControlError(f"no network is running (nothing answers at {path}); start it with `redoubt up`") from None
+    except PermissionError:
+        raise ControlError(f"{path} belongs to another user; run the command as the one who runs `redoubt up`") from None
+    writer.write(msgspec.json.encode({"command": command, **arguments}) + b"\n")
+    try:
+        line = await reader.readline()
+    finally:
+        writer.close()
+    answer = msgspec.json.decode(line or b'{"error": "the network closed the connection without an answer"}', type=dict[str, Any])
+    if "error" in answer:
+        raise ControlError(answer["error"])
+    return answer["result"]

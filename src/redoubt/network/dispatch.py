@@ -1,0 +1,60 @@
+"""Which function serves a request next: one of this process, by its own URI, or whoever a wire leads to."""
+
+from redoubt.events import MessageSeen
+from redoubt.sip.fields import ROUTE
+from redoubt.sip.message import Request, Response
+from redoubt.sip.service import Context, Exchange, Service
+from redoubt.sip.uri import SipUri
+from redoubt.transport.flow import Internal
+
+
+class Dispatch:
+    """A service that hands a request to the function that its topmost Route or Request-URI names (RFC 3261 16.6).
+
+    `own` maps host names (and host:port) to (name, service); everything else goes to `outbound`.
+    """
+
+    def __init__(self, context: Context, own: dict[str, tuple[str, Service]], outbound: Service) -> None:
+        self._context = context
+        self._own = own
+        self._outbound = outbound
+
+    async def __call__(self, request: Request, exchange: Exchange) -> Response | None:
+        found = self._own.get(destination(request))
+        if found is None:
+            return await self._outbound(request, exchange)
+        name, service = found
+        if not self._context.events.tracing:
+            return await service(request, exchange)
+        return await self._traced(name, service, request, exchange)
+
+    async def _traced(self, name: str, service: Service, request: Request, exchange: Exchange) -> Response | None:
+        """The same, shown to whoever watches: a collapsed hop appears in a ladder as a hop on a wire would."""
+        security = exchange.flow.security
+        caller = security.caller if isinstance(security, Internal) else self._context.node
+        self._seen(caller, name, request)
+        exchange = Exchange(exchange.flow, exchange.root, exchange, lambda response: self._seen(name, caller, response))
+        response = await service(request, exchange)
+        return None if response is None else exchange.passed(response)
+
+    def _seen(self, sender: str, receiver: str, message: Request | Response) -> None:
+        self._context.events.emit(
+            MessageSeen(
+                at=self._context.clock.now(),
+                node=self._context.node,
+                sender=sender,
+                receiver=receiver,
+                transport="internal",
+                text=message.to_bytes().decode("utf-8", "replace"),
+                call_id=message.get("Call-ID") or "",
+            )
+        )
+
+
+def destination(request: Request) -> str:
+    """The host (and port, when written) that the request goes to next."""
+    route = request.first(ROUTE)
+    uri = route.uri if route is not None else request.request_uri
+    if not isinstance(uri, SipUri):
+        return ""
+    return uri.host if uri.port is None else f"{uri.host}:{uri.port}"

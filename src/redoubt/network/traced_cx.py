@@ -1,0 +1,68 @@
+"""Shows each Cx command and answer to whoever watches, as a line of a ladder. Keys and responses never appear."""
+
+from redoubt.diameter.cx import (
+    Cx,
+    LocationInfoAnswer,
+    MultimediaAuthAnswer,
+    Resynchronisation,
+    ResultCode,
+    ServerAssignmentAnswer,
+    ServerAssignmentType,
+    UserAuthorizationAnswer,
+    UserAuthorizationType,
+)
+from redoubt.events import MessageSeen
+from redoubt.sip.service import Context
+
+
+class TracedCx:
+    """A Cx that passes everything on and reports it, for the function that `context` names."""
+
+    def __init__(self, context: Context, cx: Cx) -> None:
+        self._context = context
+        self._cx = cx
+
+    async def user_authorization(
+        self, impi: str, impu: str, visited_network: str, authorization_type: UserAuthorizationType
+    ) -> UserAuthorizationAnswer:
+        self._asked(f"UAR {impi} {impu} {authorization_type.name}")
+        answer = await self._cx.user_authorization(impi, impu, visited_network, authorization_type)
+        self._answered("UAA", answer.result, answer.server_name or str(answer.capabilities or ""))
+        return answer
+
+    async def multimedia_auth(
+        self, impi: str, impu: str, server_name: str, count: int, resynchronisation: Resynchronisation | None = None
+    ) -> MultimediaAuthAnswer:
+        self._asked(f"MAR {impi} {impu} {'with AUTS' if resynchronisation else f'for {count} vector'}")
+        answer = await self._cx.multimedia_auth(impi, impu, server_name, count, resynchronisation)
+        self._answered("MAA", answer.result, f"{len(answer.vectors)} vector: RAND, AUTN, XRES, CK, IK")
+        return answer
+
+    async def server_assignment(
+        self, impi: str, impu: str, server_name: str, assignment_type: ServerAssignmentType, *, want_profile: bool = True
+    ) -> ServerAssignmentAnswer:
+        self._asked(f"SAR {impi} {impu} {assignment_type.name}")
+        answer = await self._cx.server_assignment(impi, impu, server_name, assignment_type, want_profile=want_profile)
+        self._answered("SAA", answer.result, "with profile" if answer.profile else "")
+        return answer
+
+    async def location_info(self, impu: str, *, originating: bool = False) -> LocationInfoAnswer:
+        self._asked(f"LIR {impu}")
+        answer = await self._cx.location_info(impu, originating=originating)
+        self._answered("LIA", answer.result, answer.server_name)
+        return answer
+
+    def _asked(self, text: str) -> None:
+        self._seen(self._context.node, "hss", text)
+
+    def _answered(self, command: str, result: ResultCode, more: str) -> None:
+        self._seen("hss", self._context.node, f"{command} {result.value % 10000} {result.name} {more}".rstrip())
+
+    def _seen(self, sender: str, receiver: str, text: str) -> None:
+        if self._context.events.tracing:
+            self._context.events.emit(
+                MessageSeen(
+                    at=self._context.clock.now(), node=self._context.node, sender=sender, receiver=receiver,
+                    transport="cx", text=text,
+                )
+            )

@@ -1,0 +1,122 @@
+"""Why a registration or a call ended as it did: the checks that decided it, read back from the typed events."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from redoubt.events import Bug, CallEnded, Check, Deregistered, Event, Fault, Refused, Registered
+
+Evidence = Check | Refused | Bug | Registered | Deregistered | CallEnded
+ATTEMPTS_SHOWN = 5
+
+
+class Attempt(msgspec.Struct, frozen=True):
+    """One registration or call: what was checked, in order, and the verdict."""
+
+    call_id: str
+    at: float
+    impi: str
+    impu: str
+    checks: list[Check]
+    passed: bool
+    verdict: str  # one sentence: what happened, where, whose fault
+    expected: str
+    seen: str
+    fault: str
+    clause: str
+    advice: str
+
+
+def attempts(events: Iterable[Event], about: str, most: int = ATTEMPTS_SHOWN) -> list[Attempt]:
+    """The last attempts about an IMPU, IMPI or Call-ID, oldest first."""
+    evidence = [event for event in events if isinstance(event, Evidence)]
+    wanted: dict[str, list[Evidence]] = {}
+    for event in evidence:
+        if about in _subjects(event):
+            wanted.setdefault(_call_id(event), [])
+    for event in evidence:
+        if (found := wanted.get(_call_id(event))) is not None:
+            found.append(event)
+    wanted.pop("", None)
+    return [_attempt(call_id, found) for call_id, found in list(wanted.items())[-most:]]
+
+
+def _subjects(event: Evidence) -> tuple[str, ...]:
+    match event:
+        case Check():
+            return (event.call_id, event.impu, event.impi)
+        case Registered() | Deregistered():
+            return (event.call_id, event.impu, event.impi)
+        case CallEnded():
+            return (event.call_id, event.caller, event.callee)
+        case _:
+            return (event.call_id,)
+
+
+def _call_id(event: Evidence) -> str:
+    return event.call_id
+
+
+def _attempt(call_id: str, evidence: list[Evidence]) -> Attempt:
+    checks = [event for event in evidence if isinstance(event, Check)]
+    impi = next((check.impi for check in checks if check.impi), "")
+    impu = next((check.impu for check in checks if check.impu), "")
+    last_success = max((i for i, event in enumerate(evidence) if _is_success(event)), default=-1)
+    deciding = next((event for event in evidence[last_success + 1 :] if _is_failure(event)), None)
+    facts = _facts(deciding, evidence)
+    return Attempt(call_id, evidence[0].at, impi, impu, checks, deciding is None, **facts)
+
+
+def _is_success(event: Evidence) -> bool:
+    return isinstance(event, Registered) or (isinstance(event, CallEnded) and event.status < 300)
+
+
+def _is_failure(event: Evidence) -> bool:
+    match event:
+        case Check():
+            return not event.passed
+        case Refused() | Bug():
+            return True
+        case CallEnded():
+            return event.status >= 300
+        case _:
+            return False
+
+
+def _facts(deciding: Evidence | None, evidence: list[Evidence]) -> dict[str, Any]:
+    """The verdict's sentence and columns, from the event that decided."""
+    empty = {"expected": "", "seen": "", "fault": Fault.NONE.value, "clause": "", "advice": ""}
+    match deciding:
+        case None:
+            return {**empty, "verdict": _good_news(evidence)}
+        case Check():
+            return {
+                "verdict": f"failed at {deciding.step} in the {deciding.node}: it did not hold that {deciding.rule}",
+                "expected": deciding.expected,
+                "seen": deciding.seen,
+                "fault": deciding.fault.value,
+                "clause": deciding.clause,
+                "advice": deciding.advice,
+            }
+        case Refused():
+            sentence = f"the {deciding.node} answered {deciding.method or 'a request'} with {deciding.status}: {deciding.why}"
+            return {**empty, "verdict": sentence, "clause": deciding.clause, "seen": f"from {deciding.source}"}
+        case Bug():
+            advice = "report it with the traceback that `redoubt status --events` shows"
+            return {**empty, "verdict": f"a fault in the {deciding.node} ended it", "fault": Fault.BUG.value, "advice": advice}
+        case CallEnded():
+            return {**empty, "verdict": f"the call ended with {deciding.status} {deciding.why}".rstrip()}
+    raise AssertionError(deciding)
+
+
+def _good_news(evidence: list[Evidence]) -> str:
+    for event in reversed(evidence):
+        match event:
+            case Registered():
+                return f"registered {event.impu} at {event.contact} for {event.expires_s} s"
+            case Deregistered():
+                return f"deregistered {event.impu} ({event.cause})"
+            case CallEnded():
+                return f"{event.caller} and {event.callee} were connected"
+    return "still going on, every check so far held"
