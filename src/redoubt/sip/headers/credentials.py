@@ -1,0 +1,79 @@
+"""Authorization, WWW-Authenticate and their relatives (RFC 3261 20.7, 20.44; RFC 7616; RFC 3310).
+
+All are a scheme and a comma list of `name=value`; Authentication-Info has no scheme.
+"""
+
+from dataclasses import dataclass, replace
+
+from redoubt.sip.grammar import TOKEN, malformed, quote, quoted_end, split_list, unquote
+
+# RFC 7616 3.3 to 3.5 and TS 24.229 7.2A.2: a few parameters stand without quotes, all others have them.
+BARE = frozenset(("algorithm", "stale", "nc", "qop", "expires"))
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Scheme and parameters: each a lower-case name, the value without quotes, and whether it had them."""
+
+    scheme: str
+    params: tuple[tuple[str, str, bool], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Credentials":
+        """challenge or credentials (RFC 3261 25.1). A parameter may occur once (RFC 7616 3.4)."""
+        scheme, blank, rest = text.partition(" ")
+        if not blank or not scheme or scheme.strip(TOKEN):
+            raise malformed("an authentication scheme is missing", "RFC 3261 20.7")
+        return cls(scheme, _params(rest.strip(" \t")))
+
+    @classmethod
+    def parse_info(cls, text: str) -> "Credentials":
+        """Authentication-Info (RFC 3261 20.6): parameters without a scheme."""
+        return cls("", _params(text))
+
+    def param(self, name: str) -> str | None:
+        """A parameter's value without quotes, None if absent."""
+        for known, value, _ in self.params:
+            if known == name:
+                return value
+        return None
+
+    def with_param(self, name: str, value: str, quoted: bool | None = None) -> "Credentials":
+        """A parameter set in place, or added at the end; quoted as its definition has it unless told."""
+        if quoted is None:
+            quoted = name not in BARE
+        new = (name, value, quoted)
+        if self.param(name) is None:
+            return replace(self, params=(*self.params, new))
+        return replace(self, params=tuple([new if p[0] == name else p for p in self.params]))
+
+    def without_param(self, *names: str) -> "Credentials":
+        """The same without these parameters."""
+        return replace(self, params=tuple([p for p in self.params if p[0] not in names]))
+
+    def __str__(self) -> str:
+        pairs = [f"{name}={quote(value) if quoted else value}" for name, value, quoted in self.params]
+        return f"{self.scheme} {','.join(pairs)}" if self.scheme else ",".join(pairs)
+
+
+Challenge = Credentials
+
+
+def _params(text: str) -> tuple[tuple[str, str, bool], ...]:
+    params: list[tuple[str, str, bool]] = []
+    for element in split_list(text) if text else ():
+        name, equals, value = element.partition("=")
+        name, value = name.rstrip(" \t").lower(), value.lstrip(" \t")
+        if not equals or not name or name.strip(TOKEN):
+            raise malformed("an authentication parameter is malformed", "RFC 3261 25.1")
+        if value[:1] == '"':
+            if quoted_end(value, 0) != len(value):
+                raise malformed("an authentication parameter is malformed", "RFC 3261 25.1")
+            params.append((name, unquote(value), True))
+        elif not value or " " in value or "\t" in value:
+            raise malformed("an authentication parameter is malformed", "RFC 3261 25.1")
+        else:
+            params.append((name, value, False))
+    if len({name for name, _, _ in params}) != len(params):
+        raise malformed("an authentication parameter occurs twice", "RFC 7616 3.4")
+    return tuple(params)

@@ -1,0 +1,85 @@
+"""Via (RFC 3261 20.42, RFC 3581)."""
+
+from dataclasses import dataclass, replace
+
+from redoubt.sip.grammar import Params, change_params, find_param, malformed, print_params, read_params, token
+from redoubt.sip.uri import read_hostport
+
+
+@dataclass(frozen=True, slots=True)
+class Via:
+    """One hop: `SIP/2.0/transport host:port;params`. `transport` is in upper case."""
+
+    transport: str
+    host: str
+    port: int | None = None
+    params: Params = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Via":
+        """Blanks may stand around the slashes and the colon (RFC 4475 3.1.1.1)."""
+        sent, semicolon, rest = text.partition(";")
+        protocol, _, sent_by = sent.partition(" ")
+        if protocol[:8] != "SIP/2.0/" or not protocol[8:] or not sent_by:
+            protocol, sent_by = _spaced(sent)
+        host, port = read_hostport(_tight(sent_by))
+        transport = token(protocol[8:]).upper()
+        return cls(transport, host, port, read_params(rest) if semicolon else ())
+
+    def param(self, name: str) -> str | None:
+        """A parameter's value without quotes, "" if it has none, None if absent."""
+        return find_param(self.params, name)
+
+    @property
+    def branch(self) -> str | None:
+        """The transaction identifier (RFC 3261 8.1.1.7)."""
+        return find_param(self.params, "branch")
+
+    @property
+    def received(self) -> str | None:
+        """The source address that the next hop saw, without brackets (RFC 5118 4.5)."""
+        value = find_param(self.params, "received")
+        return value.strip("[]") if value else None
+
+    @property
+    def rport(self) -> int | None:
+        """The source port that the next hop saw; 0 if it was asked for and is not filled in (RFC 3581)."""
+        value = find_param(self.params, "rport")
+        if value is None:
+            return None
+        return int(value) if value.isascii() and value.isdigit() and len(value) < 6 else 0
+
+    @property
+    def address(self) -> str:
+        """The host without the brackets of an IPv6 address."""
+        return self.host[1:-1] if self.host[0] == "[" else self.host
+
+    def with_(self, **changes: str | None) -> "Via":
+        """Parameters set ("" for one without a value, None to remove); `_` in a name stands for `-`."""
+        wanted = {name.replace("_", "-"): value for name, value in changes.items()}
+        return replace(self, params=change_params(self.params, wanted))
+
+    def __str__(self) -> str:
+        port = "" if self.port is None else f":{self.port}"
+        return f"SIP/2.0/{self.transport} {self.host}{port}{print_params(self.params)}"
+
+
+def _tight(text: str) -> str:
+    text = text.strip(" \t")
+    if " " not in text and "\t" not in text:
+        return text
+    host, colon, port = text.rpartition(":")
+    if not colon:
+        raise malformed("blanks in the sent-by of a Via", "RFC 3261 20.42")
+    return f"{host.rstrip()}:{port.lstrip()}"
+
+
+def _spaced(sent: str) -> tuple[str, str]:
+    parts = sent.replace("\t", " ").split("/", 2)
+    if len(parts) != 3:
+        raise malformed("a Via has no protocol", "RFC 3261 20.42")
+    name, version, rest = (part.strip() for part in parts)
+    transport, _, sent_by = rest.partition(" ")
+    if (name.upper(), version) != ("SIP", "2.0") or not sent_by:
+        raise malformed("a Via is of another protocol", "RFC 3261 20.42")
+    return f"SIP/2.0/{transport}", sent_by
