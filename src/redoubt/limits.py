@@ -22,3 +22,26 @@ SDP_MEDIA = 32
 SDP_FORMATS = 128  # 7-bit payload types: there are no more
 SDP_ATTRIBUTES_PER_MEDIA = 256
 CONTROL_LINE_OCTETS = 16 * 1024 * 1024  # one answer of the control socket, a status with all its events
+
+# HSS (requirement row 110).
+HSS_SUBSCRIPTIONS_CACHED = 50_000  # about 1.5 kB each; beyond that SQLite's own cache serves them in some 20 us
+HSS_ALGORITHMS_CACHED = 20_000  # about 1 kB each with the AES key schedule; making one costs some 15 us
+HSS_VECTORS_PER_ANSWER = 16  # what vectors-per-request allows
+HSS_UNANSWERED_VECTORS = 100_000  # of all users within a minute; a core's worth of honest phones answers in seconds
+HSS_WRITES_WAITING = 20_000  # a second of full load behind a disk that hangs; more is answered UNABLE_TO_COMPLY
+HSS_IDENTITIES_PER_SUBSCRIPTION = 256  # a profile beyond that no longer fits one SIP message
+HSS_WILDCARDS = 1_000  # each unknown identity is matched with all of them
+HSS_IDENTITY_OCTETS = 512  # far above any real IMPU; bounds the matching of wildcards
+
+# The S-CSCF. Open challenges are the one table that strangers can fill: 100 000 are 100 MB at most, and a flood that
+# pushes out a phone's challenge before its answer (about a second) must bring 100 000 a second.
+IMPU_OCTETS = 255  # what a wildcard is matched against; no identity in use is longer than an NAI of 253
+CHALLENGES_OPEN = 100_000
+CHALLENGES_PER_USER = 8  # as many contacts of one private identity may be registering at once
+VECTORS_STOCKED = 10_000  # private identities with fetched and unused vectors
+FAILURES_REMEMBERED = 50_000  # (private identity, source) pairs with wrong responses
+BACK_OFF_S = 900  # the longest that a source waits for a new challenge after wrong responses
+SUBSCRIPTIONS_PER_SET = 16  # to one set's registration state: each phone, its P-CSCF, a few servers
+REGINFO_REGISTRATIONS = 256  # identities in one reginfo document
+REGINFO_CONTACTS = 64  # contacts of one identity, as many as SCscfConfig.max_contacts allows
+XML_DEPTH = 32  # requirement row 111

@@ -1,0 +1,208 @@
+"""Who is registered at this S-CSCF (TS 24.229 5.4.1): implicit registration sets, and their bindings.
+
+One table, and one queue that is ordered by expiry instead of a timer for each binding. What a registration means for
+the HSS and for subscribers of registration state is decided in registration.py and deregistration.py.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from heapq import heappop, heappush
+
+from redoubt.diameter.cx import PublicIdentity, UserProfile
+from redoubt.limits import IMPU_OCTETS
+from redoubt.sip.grammar import Params
+from redoubt.sip.headers.addresses import NameAddr
+from redoubt.sip.uri import SipUri
+
+
+@dataclass(slots=True, eq=False)
+class Binding:
+    """A contact address of one private identity, and the way to it."""
+
+    contact: str  # the URI as the phone wrote it
+    impi: str
+    impu: str  # the identity in the To of its REGISTER
+    path: tuple[str, ...]  # Path values, topmost first: the Route towards the phone (RFC 3327 5.4)
+    q: float
+    expires_at: float  # loop time
+    call_id: str
+    cseq: int
+    params: Params = ()  # of the Contact: +sip.instance, reg-id, feature tags
+    reauthenticate: bool = False  # the network asked for a new authentication (TS 33.203 6.1.4)
+    queued_at: float = 0.0  # where it stands in the queue of expiries
+
+
+@dataclass(slots=True, eq=False)
+class RegisteredSet:
+    """An implicit registration set with at least one binding."""
+
+    profile: UserProfile
+    bindings: dict[str, Binding] = field(default_factory=dict)  # by contact_identity
+
+    @property
+    def default_impu(self) -> str:
+        """The first identity that is not barred (TS 24.229 5.4.1.2.2)."""
+        return self.profile.default_impu
+
+    def identity(self, impu: str) -> PublicIdentity | None:
+        """The identity of the set that this one is, or falls under by its wildcard (TS 23.003 13.4A)."""
+        identities = self.profile.identities
+        for identity in identities:
+            if identity.impu == impu:
+                return identity
+        return next((i for i in identities if i.wildcard and matches_wildcard(i.wildcard, impu)), None)
+
+    def bindings_of(self, impi: str) -> list[tuple[str, Binding]]:
+        """What one private identity registered."""
+        return [(key, binding) for key, binding in self.bindings.items() if binding.impi == impi]
+
+
+class Registrations:
+    """All registered sets, found by any of their identities."""
+
+    def __init__(self) -> None:
+        self._by_impu: dict[str, RegisteredSet] = {}
+        self._wildcarded: list[RegisteredSet] = []
+        self._queue: list[tuple[float, int, RegisteredSet, str]] = []  # a heap; the number breaks ties
+        self._count = 0
+        self._sets = 0
+        self._bindings = 0
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Sets and bindings held: both zero when nobody is registered."""
+        return self._sets, self._bindings
+
+    def find(self, impu: str) -> RegisteredSet | None:
+        """The set of an identity, distinct ones before wildcarded ones (TS 29.228 6.1.4)."""
+        found = self._by_impu.get(impu)
+        if found is None and self._wildcarded:
+            return next((s for s in self._wildcarded if s.identity(impu) is not None), None)
+        return found
+
+    def contacts(self, impu: str, now: float) -> list[Binding]:
+        """The live bindings of an identity, best q first; none for a barred one's sake is the caller's rule."""
+        found = self.find(impu)
+        if found is None:
+            return []
+        live = [binding for binding in found.bindings.values() if binding.expires_at > now]
+        return live if len(live) < 2 else sorted(live, key=lambda binding: -binding.q)
+
+    def sets_of(self, impi: str) -> list[RegisteredSet]:
+        """Every set in which the private identity has a binding; only rare requests of the HSS ask this."""
+        sets = dict.fromkeys(self._by_impu.values())
+        return [s for s in sets if s.bindings_of(impi)]
+
+    def add(self, key: str, profile: UserProfile, binding: Binding) -> RegisteredSet:
+        """Puts a binding in, in the place of the one with the same key."""
+        found = self._by_impu.get(profile.identities[0].impu)
+        if found is None:
+            found = RegisteredSet(profile)
+            self._sets += 1
+            self._index(found)
+        elif found.profile is not profile:
+            self.change_profile(found, profile)
+        earlier = found.bindings.get(key)
+        self._bindings += earlier is None
+        found.bindings[key] = binding
+        if earlier is not None:
+            binding.queued_at = earlier.queued_at
+        self._queue_up(found, key, binding)
+        return found
+
+    def shorten(self, found: RegisteredSet, key: str, expires_at: float) -> None:
+        """Lets a binding end earlier (TS 24.229 5.4.1.6)."""
+        binding = found.bindings[key]
+        binding.expires_at = min(binding.expires_at, expires_at)
+        self._queue_up(found, key, binding)
+
+    def remove(self, found: RegisteredSet, key: str) -> Binding | None:
+        """Takes a binding out, and the set with its last one."""
+        binding = found.bindings.pop(key, None)
+        if binding is None:
+            return None
+        self._bindings -= 1
+        if not found.bindings:
+            self._sets -= 1
+            self._drop(found)
+        return binding
+
+    def change_profile(self, found: RegisteredSet, profile: UserProfile) -> None:
+        """What the HSS pushed, or answered to a later registration (TS 29.228 6.2.2)."""
+        self._drop(found)
+        found.profile = profile
+        self._index(found)
+
+    @property
+    def next_expiry(self) -> float | None:
+        """Loop time at which `due` may have something."""
+        return self._queue[0][0] if self._queue else None
+
+    def due(self, now: float) -> list[tuple[RegisteredSet, str]]:
+        """The bindings whose time has come; they stay until they are removed."""
+        expired = []
+        while self._queue and self._queue[0][0] <= now:
+            at, _, found, key = heappop(self._queue)
+            binding = found.bindings.get(key)
+            if binding is None or binding.queued_at != at:
+                continue
+            if binding.expires_at <= now:
+                expired.append((found, key))
+            else:
+                binding.queued_at = 0.0
+                self._queue_up(found, key, binding)
+        return expired
+
+    def _queue_up(self, found: RegisteredSet, key: str, binding: Binding) -> None:
+        # A binding has one place in the queue; a refresh moves it only when that place comes up.
+        if not 0.0 < binding.queued_at <= binding.expires_at:
+            binding.queued_at = binding.expires_at
+            self._count += 1
+            heappush(self._queue, (binding.expires_at, self._count, found, key))
+
+    def _index(self, found: RegisteredSet) -> None:
+        for identity in found.profile.identities:
+            self._by_impu[identity.impu] = found
+        if any(identity.wildcard for identity in found.profile.identities):
+            self._wildcarded.append(found)
+
+    def _drop(self, found: RegisteredSet) -> None:
+        for identity in found.profile.identities:
+            if self._by_impu.get(identity.impu) is found:
+                del self._by_impu[identity.impu]
+        if found in self._wildcarded:
+            self._wildcarded.remove(found)
+
+
+def contact_identity(impi: str, contact: NameAddr) -> str:
+    """What makes two contacts the same one: instance and reg-id (RFC 5626 5.1), else the URI (RFC 3261 10.2.4).
+
+    The private identity is part of it: no phone can replace the binding of another one (TS 24.229 5.4.1.2.2).
+    """
+    instance = contact.param("+sip.instance")
+    if instance:
+        return f"{impi} {instance} {contact.param('reg-id') or ''}"
+    uri = contact.uri
+    if not isinstance(uri, SipUri):
+        return f"{impi} {uri}"
+    transport = uri.param("transport") or ""
+    return f"{impi} {uri.aor}:{uri.port or ''};{transport.lower()}"
+
+
+@lru_cache(256)
+def _wildcard(text: str) -> re.Pattern[str] | None:
+    """`sip:room!.*!@example`: an extended regular expression between exclamation marks (TS 23.003 13.4A)."""
+    parts = text.split("!")
+    if len(parts) != 3:
+        return None
+    try:
+        return re.compile(f"{re.escape(parts[0])}(?:{parts[1]}){re.escape(parts[2])}")
+    except re.error:
+        return None
+
+
+def matches_wildcard(wildcard: str, impu: str) -> bool:
+    """Whether an identity falls under a wildcarded one."""
+    pattern = _wildcard(wildcard)
+    return pattern is not None and len(impu) <= IMPU_OCTETS and pattern.fullmatch(impu) is not None
