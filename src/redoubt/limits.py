@@ -45,3 +45,6 @@ SUBSCRIPTIONS_PER_SET = 16  # to one set's registration state: each phone, its P
 REGINFO_REGISTRATIONS = 256  # identities in one reginfo document
 REGINFO_CONTACTS = 64  # contacts of one identity, as many as SCscfConfig.max_contacts allows
 XML_DEPTH = 32  # requirement row 111
+
+EVENTS_KEPT = 20_000  # the last few minutes of a busy node, about 10 MB at worst
+BACKGROUND_TASKS = 20_000  # NOTIFYs and clean-up after an outage of a full node, about 60 MB at worst
