@@ -48,3 +48,29 @@ XML_DEPTH = 32  # requirement row 111
 
 EVENTS_KEPT = 20_000  # the last few minutes of a busy node, about 10 MB at worst
 BACKGROUND_TASKS = 20_000  # NOTIFYs and clean-up after an outage of a full node, about 60 MB at worst
+
+# Transports (requirement row 96). A node keeps one connection a phone on TCP; behind one address of a carrier's NAT
+# there may be a few hundred phones. Peers that are trusted are not counted by source.
+STREAM_CONNECTIONS = 16_384
+STREAM_CONNECTIONS_PER_SOURCE = 512
+STREAM_FIRST_MESSAGE_S = 30.0  # a peer that has sent no whole message by then is slow on purpose
+STREAM_IDLE_S = 960.0  # RFC 5626 4.4.1 has clients ping every 840 s at most (95 to 120 s by default)
+STREAM_WRITE_BUFFER_OCTETS = 1024 * 1024  # a peer that does not read: sixteen of the largest messages
+STREAM_CONNECT_S = 5.0  # RFC 3263 4.3 leaves it open: short enough to try another within a caller's patience
+UDP_FLOWS_REMEMBERED = 65_536  # an object for each source address; the oldest is made again when needed
+UDP_PATH_MTU_OCTETS = 1300  # RFC 3261 18.1.1, for an unknown path MTU
+
+# Transactions. Each running exchange is a task of about 4 kB; 503 with Retry-After beyond.
+EXCHANGES = 20_000
+# Completed transactions keep the octets of a response for retransmissions; the oldest go first when there are more.
+SERVER_TRANSACTIONS = 65_536
+MERGED_REQUESTS = 65_536  # remembered keys of RFC 3261 8.2.2.2, about 200 octets each
+RETRY_AFTER_S = (5, 15)  # spread, so that those who were turned away don't come back together (row 99)
+
+# Next hops (RFC 3263).
+CANDIDATES = 8  # tried for one request
+DNS_CACHE_ENTRIES = 4_096
+DNS_CACHE_S = (1.0, 3_600.0)  # a TTL below or above counts as this
+DNS_QUERY_S = 5.0
+REFUSED_TCP_S = 60.0  # how long a next hop that refuses TCP is sent large requests over UDP without asking again
+CX_FRAME_OCTETS = 1024 * 1024  # one Cx answer between processes: a profile is 256 kB at most

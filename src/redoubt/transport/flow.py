@@ -1,4 +1,4 @@
-"""A flow: where a message came from or goes to, and what secures that way. The only source of truth about protection."""
+"""A flow: where a message came from or goes to, and what secures that way: the one truth about protection."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,13 +44,20 @@ class Internal:
 Security = Clear | TrustedAddress | TlsPeer | Internal
 
 
-class FlowFailed(Exception):  # noqa: N818 - it names what happened
+class FlowFailed(Exception):
     """The bytes could not be handed over: the connection is gone or the socket refused."""
+
+
+def _nothing_to_close() -> None:
+    """A datagram flow has no connection."""
 
 
 @dataclass(slots=True, eq=False)
 class Flow:
-    """One way to one peer. `send` hands bytes over or raises FlowFailed."""
+    """One way to one peer. `send` hands bytes over or raises FlowFailed.
+
+    `kept` is set by whoever authenticated the peer: idleness and a full table don't close such a connection.
+    """
 
     transport: str  # udp, tcp, tls, internal
     local: Address
@@ -59,6 +66,8 @@ class Flow:
     security: Security
     send: Callable[[bytes], None]
     is_closed: Callable[[], bool] = lambda: False
+    close: Callable[[], None] = _nothing_to_close
+    kept: bool = False
 
     @property
     def is_reliable(self) -> bool:
@@ -66,9 +75,11 @@ class Flow:
 
     @property
     def trusted(self) -> bool:
-        """True when headers that carry trust may be believed from this flow (architecture, security decision 2)."""
+        """True when headers that carry trust may be believed from this flow (TS 33.203 Annex J)."""
         security = self.security
-        return isinstance(security, Internal | TrustedAddress) or (isinstance(security, TlsPeer) and security.partner)
+        if isinstance(security, TlsPeer):
+            return security.partner
+        return isinstance(security, Internal | TrustedAddress)
 
 
 def _not_a_wire(_data: bytes) -> None:

@@ -1,0 +1,97 @@
+"""SIP over TCP and TLS: one connection, which hands octets to whoever frames them (RFC 3261 18.3)."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol, cast
+
+from redoubt.limits import STREAM_WRITE_BUFFER_OCTETS
+from redoubt.transport.flow import Address, Flow, FlowFailed, Security, Zone
+
+
+class StreamReceiver(Protocol):
+    """What frames the octets of a connection. `received`: whether a whole message or ping was among them."""
+
+    def received(self, data: bytes) -> bool: ...
+
+    def closed(self) -> None: ...
+
+
+class Keeper(Protocol):
+    """What admits connections and forgets them: the table."""
+
+    def admit(self, connection: "Connection") -> bool: ...
+
+    def forget(self, connection: "Connection") -> None: ...
+
+
+OnStream = Callable[[Flow], StreamReceiver]
+VouchStream = Callable[[asyncio.BaseTransport, Address], Security]
+
+
+class Connection(asyncio.Protocol):
+    """One TCP or TLS connection, whoever opened it."""
+
+    def __init__(
+        self, transport: str, zone: Zone, keeper: Keeper, accept: OnStream, vouch: VouchStream
+    ) -> None:
+        self.kind = transport
+        self.zone = zone
+        self.heard_at = self.opened_at = asyncio.get_running_loop().time()
+        self.has_spoken = False
+        self.flow: Flow | None = None
+        self._keeper = keeper
+        self._accept = accept
+        self._vouch = vouch
+        self._transport: asyncio.Transport | None = None
+        self._receiver: StreamReceiver | None = None
+
+    # ---- asyncio
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        remote: Address = transport.get_extra_info("peername")[:2]
+        local: Address = transport.get_extra_info("sockname")[:2]
+        security = self._vouch(transport, remote)
+        self.flow = Flow(
+            self.kind, local, remote, self.zone, security, self._send, self._is_closed, self.close
+        )
+        if self._keeper.admit(self):
+            self._receiver = self._accept(self.flow)
+        else:
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        if self._receiver is not None and self._receiver.received(data):
+            self.has_spoken = True
+            self.heard_at = asyncio.get_running_loop().time()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._transport = None
+        receiver, self._receiver = self._receiver, None
+        self._keeper.forget(self)
+        if receiver is not None:
+            receiver.closed()
+
+    # ---- for the flow and the table
+
+    def close(self) -> None:
+        """Ends it once what was written has gone out."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Ends it at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _send(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            raise FlowFailed("the connection is closed")
+        if transport.get_write_buffer_size() > STREAM_WRITE_BUFFER_OCTETS:
+            transport.abort()
+            raise FlowFailed("the peer does not read")
+        transport.write(data)
+
+    def _is_closed(self) -> bool:
+        return self._transport is None or self._transport.is_closing()

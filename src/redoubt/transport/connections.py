@@ -1,0 +1,111 @@
+"""The connections of a node: reuse, caps by source and in all, an end for the idle (requirement row 96)."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+from redoubt import limits
+from redoubt.transport.connection import Connection
+from redoubt.transport.flow import Flow
+
+Target = tuple[str, str, int, str]  # transport, host, port, name that TLS must prove
+Report = Callable[[str, str], None]  # what happened, from where
+SWEEP_S = 5.0
+
+
+class Connections:
+    """All open connections. Those of authenticated peers (`flow.kept`) are never the ones to go."""
+
+    def __init__(
+        self,
+        report: Report,
+        *,
+        total: int = limits.STREAM_CONNECTIONS,
+        per_source: int = limits.STREAM_CONNECTIONS_PER_SOURCE,
+    ) -> None:
+        self._report = report
+        self._total = total
+        self._per_source = per_source
+        self._open: dict[Connection, None] = {}
+        self._sources: Counter[str] = Counter()
+        self._reusable: dict[Target, Connection] = {}
+        self._targets: dict[Connection, Target] = {}
+        self._sweep_handle: asyncio.TimerHandle | None = None
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def admit(self, connection: Connection) -> bool:
+        """Whether there is room for it; a full table makes room by closing who has been silent longest."""
+        flow = connection.flow
+        assert flow is not None
+        source = flow.remote[0]
+        if self._sources[source] >= self._per_source and not flow.trusted:
+            self._report("too many connections from one address, one was refused", source)
+            return False
+        if len(self._open) >= self._total and not self._make_room():
+            self._report("the table of connections is full, one was refused", source)
+            return False
+        self._open[connection] = None
+        self._sources[source] += 1
+        if self._sweep_handle is None:
+            self._sweep_handle = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is closed."""
+        if connection not in self._open:
+            return
+        del self._open[connection]
+        if connection.flow is not None:
+            source = connection.flow.remote[0]
+            self._sources[source] -= 1
+            if not self._sources[source]:
+                del self._sources[source]
+        target = self._targets.pop(connection, None)
+        if target is not None and self._reusable.get(target) is connection:
+            del self._reusable[target]
+
+    def to(self, target: Target) -> Flow | None:
+        """The flow of a connection that was opened to this target before."""
+        connection = self._reusable.get(target)
+        if connection is None or connection.flow is None or connection.flow.is_closed():
+            return None
+        return connection.flow
+
+    def reuse(self, target: Target, connection: Connection) -> None:
+        """Lets later requests to the target go over this connection (RFC 3261 18)."""
+        if connection in self._open:
+            self._reusable[target] = connection
+            self._targets[connection] = target
+
+    def close(self) -> None:
+        """Ends all of them."""
+        if self._sweep_handle is not None:
+            self._sweep_handle.cancel()
+        for connection in list(self._open):
+            connection.close()
+
+    # ---- inside
+
+    def _make_room(self) -> bool:
+        losable = [c for c in self._open if c.flow is None or not (c.flow.kept or c.flow.trusted)]
+        if not losable:
+            return False
+        victim = min(losable, key=lambda c: (c.has_spoken, c.heard_at))
+        self.forget(victim)
+        victim.abort()
+        return True
+
+    def _sweep(self) -> None:
+        """Closes who never finished a first message, and who has been idle."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in list(self._open):
+            if connection.flow is not None and connection.flow.kept:
+                continue
+            patient = connection.has_spoken or connection in self._targets
+            allowed_s = limits.STREAM_IDLE_S if patient else limits.STREAM_FIRST_MESSAGE_S
+            if now - connection.heard_at >= allowed_s:
+                connection.abort()
+        self._sweep_handle = loop.call_later(SWEEP_S, self._sweep) if self._open else None
