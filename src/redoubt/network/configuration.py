@@ -111,7 +111,11 @@ def _help(section: type[Section]) -> dict[str, str]:
     assert isinstance(declaration, ast.ClassDef)
     texts: dict[str, str] = {}
     for option, following in zip(declaration.body, declaration.body[1:], strict=False):
-        if isinstance(option, ast.AnnAssign) and isinstance(option.target, ast.Name) and isinstance(following, ast.Expr):
+        if (
+            isinstance(option, ast.AnnAssign)
+            and isinstance(option.target, ast.Name)
+            and isinstance(following, ast.Expr)
+        ):
             texts[option.target.id] = str(ast.literal_eval(following.value))
     return texts
 

@@ -67,13 +67,17 @@ async def ask(path: Path, command: str, **arguments: Any) -> Any:
     except (FileNotFoundError, ConnectionRefusedError):
         raise ControlError(f"no network is running (nothing answers at {path}); start it with `redoubt up`") from None
     except PermissionError:
-        raise ControlError(f"{path} belongs to another user; run the command as the one who runs `redoubt up`") from None
+        raise ControlError(
+            f"{path} belongs to another user; run the command as the one who runs `redoubt up`"
+        ) from None
     writer.write(msgspec.json.encode({"command": command, **arguments}) + b"\n")
     try:
         line = await reader.readline()
     finally:
         writer.close()
-    answer = msgspec.json.decode(line or b'{"error": "the network closed the connection without an answer"}', type=dict[str, Any])
+    answer = msgspec.json.decode(
+        line or b'{"error": "the network closed the connection without an answer"}', type=dict[str, Any]
+    )
     if "error" in answer:
         raise ControlError(answer["error"])
     return answer["result"]

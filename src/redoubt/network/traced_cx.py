@@ -4,8 +4,8 @@ from redoubt.diameter.cx import (
     Cx,
     LocationInfoAnswer,
     MultimediaAuthAnswer,
-    Resynchronisation,
     ResultCode,
+    Resynchronisation,
     ServerAssignmentAnswer,
     ServerAssignmentType,
     UserAuthorizationAnswer,
@@ -39,7 +39,13 @@ class TracedCx:
         return answer
 
     async def server_assignment(
-        self, impi: str, impu: str, server_name: str, assignment_type: ServerAssignmentType, *, want_profile: bool = True
+        self,
+        impi: str,
+        impu: str,
+        server_name: str,
+        assignment_type: ServerAssignmentType,
+        *,
+        want_profile: bool = True,
     ) -> ServerAssignmentAnswer:
         self._asked(f"SAR {impi} {impu} {assignment_type.name}")
         answer = await self._cx.server_assignment(impi, impu, server_name, assignment_type, want_profile=want_profile)
@@ -62,7 +68,11 @@ class TracedCx:
         if self._context.events.tracing:
             self._context.events.emit(
                 MessageSeen(
-                    at=self._context.clock.now(), node=self._context.node, sender=sender, receiver=receiver,
-                    transport="cx", text=text,
+                    at=self._context.clock.now(),
+                    node=self._context.node,
+                    sender=sender,
+                    receiver=receiver,
+                    transport="cx",
+                    text=text,
                 )
             )

@@ -100,11 +100,18 @@ def _facts(deciding: Evidence | None, evidence: list[Evidence]) -> dict[str, Any
                 "advice": deciding.advice,
             }
         case Refused():
-            sentence = f"the {deciding.node} answered {deciding.method or 'a request'} with {deciding.status}: {deciding.why}"
+            sentence = (
+                f"the {deciding.node} answered {deciding.method or 'a request'} with {deciding.status}: {deciding.why}"
+            )
             return {**empty, "verdict": sentence, "clause": deciding.clause, "seen": f"from {deciding.source}"}
         case Bug():
             advice = "report it with the traceback that `redoubt status --events` shows"
-            return {**empty, "verdict": f"a fault in the {deciding.node} ended it", "fault": Fault.BUG.value, "advice": advice}
+            return {
+                **empty,
+                "verdict": f"a fault in the {deciding.node} ended it",
+                "fault": Fault.BUG.value,
+                "advice": advice,
+            }
         case CallEnded():
             return {**empty, "verdict": f"the call ended with {deciding.status} {deciding.why}".rstrip()}
     raise AssertionError(deciding)

@@ -1,0 +1,90 @@
+"""What all verbs share: the options --config and --json, printing for people or machines, errors as sentences."""
+
+import asyncio
+import functools
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from redoubt.config import Config, ConfigError
+from redoubt.network.configuration import load
+from redoubt.network.control import ControlError
+
+T = TypeVar("T")
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+config_option = click.option(
+    "--config", "config_path", type=click.Path(path_type=Path), default=Path("redoubt.toml"), show_default=True,
+    help="The network's configuration.",
+)  # fmt: skip
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on one line."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+
+
+def print_rows(columns: list[str], rows: list[list[str]], title: str = "") -> None:
+    """A table for people."""
+    table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def fail(message: str, as_json: bool = False, status: int = 1) -> NoReturn:
+    """Ends the command with a sentence on standard error (and an object with --json)."""
+    if as_json:
+        print_json({"error": message})
+    else:
+        errors.print(f"[bold red]error:[/] {message}", markup=True)
+    raise SystemExit(status)
+
+
+def says_what_went_wrong(command: Callable[..., T]) -> Callable[..., T]:
+    """Turns the operator's faults into sentences; everything else is a bug and shows itself."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **options: Any) -> T:
+        try:
+            return command(*args, **options)
+        except (ConfigError, ControlError) as error:
+            fail(str(error), bool(options.get("as_json")))
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+
+    return guarded
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine on uvloop where the platform has it."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def opened(config_path: Path) -> tuple[Config, Path]:
+    """The configuration and its state directory, which must exist."""
+    config = load(config_path)
+    directory = config_path.parent / config.network.state
+    if not directory.is_dir():
+        raise ConfigError(f"{directory} does not exist; `redoubt init` makes it with the network's keys")
+    return config, directory
+
+
+def control_socket(config_path: Path) -> Path:
+    _config, directory = opened(config_path)
+    return directory / "control.sock"

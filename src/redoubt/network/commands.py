@@ -1,0 +1,35 @@
+"""What the control socket offers: status, explain, and changes to subscribers of the running HSS."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+
+from redoubt.network.control import Command
+from redoubt.network.run import Network
+from redoubt.network.verdict import attempts
+
+
+def commands(network: Network) -> dict[str, Command]:
+    """The commands by name, for a ControlServer."""
+    began = asyncio.get_running_loop().time()
+
+    async def status(asked: dict[str, Any]) -> dict[str, Any]:
+        recent = list(network.context.events.recent)[-int(asked.get("events", 0)) :] if asked.get("events") else []
+        return {
+            "realm": network.config.network.realm,
+            "functions": sorted(network.only),
+            "listening": network.names,
+            "access_policy": network.config.access.policy,
+            "protections_off": list(network.config.test.protections_off),
+            "up_s": asyncio.get_running_loop().time() - began,
+            "tables": network.table_sizes(),
+            "events": [msgspec.to_builtins(event) for event in recent],
+        }
+
+    async def explain(asked: dict[str, Any]) -> list[dict[str, Any]]:
+        about, last = str(asked.get("about", "")), int(asked.get("last", 5))
+        found: list[dict[str, Any]] = msgspec.to_builtins(attempts(network.context.events.recent, about, last))
+        return found
+
+    return {"status": status, "explain": explain}

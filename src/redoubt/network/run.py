@@ -1,0 +1,227 @@
+"""The composition root: builds the functions that a configuration names, joins them, and runs them.
+
+Collapsed or apart makes no difference to a function: its `next` is a dispatch that knows the functions of this process
+and leaves everyone else to the wire.
+"""
+
+import asyncio
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from redoubt.config import Config, ConfigError
+from redoubt.cscf.icscf.icscf import ICscf
+from redoubt.cscf.pcscf.pcscf import PCscf
+from redoubt.cscf.scscf.scscf import SCscf
+from redoubt.diameter.cx import Cx
+from redoubt.events import EventStream
+from redoubt.hss.hss import Hss
+from redoubt.network.configuration import from_tree
+from redoubt.network.cx_socket import CxConnection, CxServer
+from redoubt.network.dispatch import Dispatch
+from redoubt.network.traced_cx import TracedCx
+from redoubt.sip.resolver import Resolver
+from redoubt.sip.service import Context, Service
+from redoubt.sip.stack import Stack
+from redoubt.sip.uri import SipUri, parse_uri
+from redoubt.sources import Clock, Randomness, SystemRandomness
+from redoubt.transport.flow import Address, Zone
+from redoubt.transport.listen import Listen
+
+FUNCTIONS = ("p-cscf", "i-cscf", "s-cscf", "hss")
+
+
+class Network:
+    """A running network, or the part of one that this process runs. Made by `start`, ended by `close`."""
+
+    def __init__(self, config: Config, directory: Path, context: Context, only: frozenset[str]) -> None:
+        self.config = config
+        self.directory = directory
+        self.context = context
+        self.only = only
+        self.names: dict[str, str] = {}  # "ip:port" -> function, for ladders
+        self.stacks: dict[str, Stack] = {}
+        self.hss: Hss | None = None
+        self.p_cscf: PCscf | None = None
+        self.i_cscf: ICscf | None = None
+        self.s_cscf: SCscf | None = None
+        self._cx_server: CxServer | None = None
+        self._cx_connection: CxConnection | None = None
+        self._own: dict[str, tuple[str, Service]] = {}
+        self._routes: dict[str, str] = {}
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    @classmethod
+    async def start(
+        cls,
+        config: Config,
+        directory: Path,
+        *,
+        only: Iterable[str] = FUNCTIONS,
+        events: EventStream | None = None,
+        randomness: Randomness | None = None,
+        epoch_s: float | None = None,
+    ) -> Self:
+        """Opens the stores and sockets of the functions named in `only`. Raises ConfigError for what an operator got wrong."""
+        chosen = frozenset(only)
+        if unknown := chosen - set(FUNCTIONS):
+            raise ConfigError(f"there is no function {', '.join(sorted(unknown))}; known are {', '.join(FUNCTIONS)}")
+        clock = Clock(asyncio.get_running_loop(), epoch_s)
+        off = frozenset(config.test.protections_off)
+        context = Context("network", events or EventStream(), clock, randomness or SystemRandomness(), off)
+        network = cls(config, directory, context, chosen)
+        started = False
+        try:
+            await network._build()
+            started = True
+        except OSError as error:
+            where = error.filename or "an address under `listen` is taken or not of this machine"
+            raise ConfigError(f"{error.strerror or error}: {where}") from error
+        finally:
+            if not started:
+                await network.close()
+        return network
+
+    @classmethod
+    async def temporary(
+        cls, overrides: Mapping[str, Mapping[str, Any]] | None = None, *, events: EventStream | None = None, **more: Any
+    ) -> Self:
+        """A whole network on loopback with ports that the system chooses, and a state directory that goes with it."""
+        folder = tempfile.TemporaryDirectory(prefix="redoubt-")
+        tree: dict[str, dict[str, Any]] = {
+            "p-cscf": {"listen": ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"], "core": ["udp:127.0.0.1:0"]},
+            "i-cscf": {"listen": ["udp:127.0.0.1:0"]},
+            "s-cscf": {"listen": ["udp:127.0.0.1:0"]},
+        }
+        for section, options in (overrides or {}).items():
+            tree[section] = {**tree.get(section, {}), **options}
+        network = await cls.start(
+            from_tree(tree), Path(folder.name), events=events, **more
+        )  # a failed start's folder goes with it
+        network._temporary = folder
+        return network
+
+    @property
+    def p_cscf_address(self) -> Address:
+        """Where phones reach the P-CSCF by UDP."""
+        return next(address for listen, address in self._access if listen.transport == "udp")
+
+    async def close(self, drain_s: float = 0.0) -> None:
+        """Stops taking requests, lets running exchanges end within `drain_s`, closes sockets and stores."""
+        for stack in self.stacks.values():
+            await stack.close(drain_s)
+        for task in list(self.context.tasks):
+            task.cancel()
+        if self.s_cscf is not None:
+            self.s_cscf.close()
+        if self.p_cscf is not None:
+            self.p_cscf.close()
+        if self._cx_server is not None:
+            await self._cx_server.close()
+        if self._cx_connection is not None:
+            await self._cx_connection.close()
+        if self.hss is not None:
+            await self.hss.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    async def _build(self) -> None:
+        self._access: list[tuple[Listen, Address]] = []
+        self._plan_routes()
+        cx = await self._reach_hss()
+        if "s-cscf" in self.only:
+            await self._start_s_cscf(cx)
+        if "i-cscf" in self.only:
+            await self._start_i_cscf(cx)
+        if "p-cscf" in self.only:
+            await self._start_p_cscf()
+
+    def _plan_routes(self) -> None:
+        """Where functions of other processes are: static routes from the same configuration, the operator's first."""
+        config = self.config
+        for uri, listen in (
+            (config.p_cscf.uri, config.p_cscf.core),
+            (config.i_cscf.uri, config.i_cscf.listen),
+            (f"sip:{config.network.realm}", config.i_cscf.listen),
+            (config.s_cscf.uri, config.s_cscf.listen),
+        ):
+            self._routes[host_of(uri)] = listen[0]
+        self._routes.update(config.network.routes)
+
+    async def _reach_hss(self) -> Cx:
+        """The HSS itself, or the way to the process that has it."""
+        config, path = self.config, self.directory / "cx.sock"
+        if "hss" not in self.only:
+            self._cx_connection = CxConnection(self.context, path)
+            return self._cx_connection
+        self.hss = await Hss.open(self.context.named("hss"), config.hss, config.network.realm, self.directory)
+        if self.only != frozenset(FUNCTIONS):
+            self._cx_server = CxServer(self.context, self.hss, path)
+            await self._cx_server.start()
+        return self.hss
+
+    async def _start_s_cscf(self, cx: Cx) -> None:
+        config = self.config.s_cscf
+        context, stack = self._stack("s-cscf")
+        self.s_cscf = SCscf(
+            context, config, self.config.network.realm, config.uri, self._cx(context, cx), self._next(context, stack)
+        )
+        if self.hss is not None:
+            self.hss.attach(config.uri, self.s_cscf)
+        elif self._cx_connection is not None:
+            await self._cx_connection.attach(config.uri, self.s_cscf)
+        await self._serve("s-cscf", stack, config.listen, Zone.CORE, self.s_cscf, [config.uri])
+
+    async def _start_i_cscf(self, cx: Cx) -> None:
+        config = self.config.i_cscf
+        context, stack = self._stack("i-cscf")
+        realm = self.config.network.realm
+        self.i_cscf = ICscf(context, config, realm, config.uri, self._cx(context, cx), self._next(context, stack))
+        await self._serve("i-cscf", stack, config.listen, Zone.CORE, self.i_cscf, [config.uri, f"sip:{realm}"])
+
+    async def _start_p_cscf(self) -> None:
+        config = self.config.p_cscf
+        context, stack = self._stack("p-cscf")
+        realm = self.config.network.realm
+        self.p_cscf = PCscf(context, config, realm, config.uri, self._next(context, stack), stack.outbound)
+        for text in config.listen:
+            listen = Listen.parse(text, Zone.ACCESS)
+            address = await stack.listen(listen, self.p_cscf.from_phone)
+            self._access.append((listen, address))
+            self.names[f"{address[0]}:{address[1]}"] = "p-cscf"
+        await self._serve("p-cscf", stack, config.core, Zone.CORE, self.p_cscf.from_core, [config.uri])
+
+    def _stack(self, name: str) -> tuple[Context, Stack]:
+        context = self.context.named(name)
+        trusted = frozenset(self.config.network.trusted_nodes)
+        stack = Stack(context, trusted_nodes=trusted, resolver=Resolver(static=self._routes))
+        self.stacks[name] = stack
+        return context, stack
+
+    def _next(self, context: Context, stack: Stack) -> Service:
+        return Dispatch(context, self._own, stack.outbound)
+
+    def _cx(self, context: Context, cx: Cx) -> Cx:
+        return TracedCx(context, cx) if self.context.events.tracing else cx
+
+    async def _serve(
+        self, name: str, stack: Stack, listens: Iterable[str], zone: Zone, service: Service, uris: list[str]
+    ) -> None:
+        for text in listens:
+            listen = Listen.parse(text, zone)
+            address = await stack.listen(listen, service)
+            self.names[f"{address[0]}:{address[1]}"] = name
+            for uri in uris:
+                if self._routes.get(host_of(uri)) == text:
+                    self._routes[host_of(uri)] = f"{listen.transport}:{address[0]}:{address[1]}"
+        for uri in uris:
+            self._own[host_of(uri)] = (name, service)
+
+
+def host_of(uri: str) -> str:
+    """The host, with its port when written, by which a function is found."""
+    parsed = parse_uri(uri)
+    if not isinstance(parsed, SipUri):
+        raise ConfigError(f"{uri} is no SIP URI")
+    return parsed.host if parsed.port is None else f"{parsed.host}:{parsed.port}"
