@@ -7,8 +7,8 @@ the HSS and for subscribers of registration state is decided in registration.py 
 import re
 from dataclasses import dataclass, field
 from functools import lru_cache
-from heapq import heappop, heappush
 
+from redoubt.cscf.scscf.lapses import Lapses
 from redoubt.diameter.cx import PublicIdentity, UserProfile
 from redoubt.limits import IMPU_OCTETS
 from redoubt.sip.grammar import Params
@@ -30,6 +30,7 @@ class Binding:
     cseq: int
     params: Params = ()  # of the Contact: +sip.instance, reg-id, feature tags
     reauthenticate: bool = False  # the network asked for a new authentication (TS 33.203 6.1.4)
+    key: str = ""  # contact_identity
     queued_at: float = 0.0  # where it stands in the queue of expiries
 
 
@@ -53,9 +54,9 @@ class RegisteredSet:
                 return identity
         return next((i for i in identities if i.wildcard and matches_wildcard(i.wildcard, impu)), None)
 
-    def bindings_of(self, impi: str) -> list[tuple[str, Binding]]:
+    def bindings_of(self, impi: str) -> list[Binding]:
         """What one private identity registered."""
-        return [(key, binding) for key, binding in self.bindings.items() if binding.impi == impi]
+        return [binding for binding in self.bindings.values() if binding.impi == impi]
 
 
 class Registrations:
@@ -64,15 +65,13 @@ class Registrations:
     def __init__(self) -> None:
         self._by_impu: dict[str, RegisteredSet] = {}
         self._wildcarded: list[RegisteredSet] = []
-        self._queue: list[tuple[float, int, RegisteredSet, str]] = []  # a heap; the number breaks ties
-        self._count = 0
+        self._expiries: Lapses[Binding] = Lapses()
         self._sets = 0
-        self._bindings = 0
 
     @property
     def size(self) -> tuple[int, int]:
         """Sets and bindings held: both zero when nobody is registered."""
-        return self._sets, self._bindings
+        return self._sets, len(self._expiries)
 
     def find(self, impu: str) -> RegisteredSet | None:
         """The set of an identity, distinct ones before wildcarded ones (TS 29.228 6.1.4)."""
@@ -82,7 +81,7 @@ class Registrations:
         return found
 
     def contacts(self, impu: str, now: float) -> list[Binding]:
-        """The live bindings of an identity, best q first; none for a barred one's sake is the caller's rule."""
+        """The live bindings of an identity, best q first. Whether a barred one is served is the caller's rule."""
         found = self.find(impu)
         if found is None:
             return []
@@ -94,7 +93,7 @@ class Registrations:
         sets = dict.fromkeys(self._by_impu.values())
         return [s for s in sets if s.bindings_of(impi)]
 
-    def add(self, key: str, profile: UserProfile, binding: Binding) -> RegisteredSet:
+    def add(self, profile: UserProfile, binding: Binding) -> RegisteredSet:
         """Puts a binding in, in the place of the one with the same key."""
         found = self._by_impu.get(profile.identities[0].impu)
         if found is None:
@@ -103,30 +102,26 @@ class Registrations:
             self._index(found)
         elif found.profile is not profile:
             self.change_profile(found, profile)
-        earlier = found.bindings.get(key)
-        self._bindings += earlier is None
-        found.bindings[key] = binding
+        earlier = found.bindings.get(binding.key)
         if earlier is not None:
-            binding.queued_at = earlier.queued_at
-        self._queue_up(found, key, binding)
+            self._expiries.discard(earlier)
+        found.bindings[binding.key] = binding
+        self._expiries.put(binding)
         return found
 
-    def shorten(self, found: RegisteredSet, key: str, expires_at: float) -> None:
-        """Lets a binding end earlier (TS 24.229 5.4.1.6)."""
-        binding = found.bindings[key]
-        binding.expires_at = min(binding.expires_at, expires_at)
-        self._queue_up(found, key, binding)
+    def reschedule(self, binding: Binding) -> None:
+        """After its expires_at was changed."""
+        self._expiries.put(binding)
 
-    def remove(self, found: RegisteredSet, key: str) -> Binding | None:
+    def remove(self, found: RegisteredSet, binding: Binding) -> None:
         """Takes a binding out, and the set with its last one."""
-        binding = found.bindings.pop(key, None)
-        if binding is None:
-            return None
-        self._bindings -= 1
+        if found.bindings.get(binding.key) is not binding:
+            return
+        del found.bindings[binding.key]
+        self._expiries.discard(binding)
         if not found.bindings:
             self._sets -= 1
             self._drop(found)
-        return binding
 
     def change_profile(self, found: RegisteredSet, profile: UserProfile) -> None:
         """What the HSS pushed, or answered to a later registration (TS 29.228 6.2.2)."""
@@ -137,29 +132,11 @@ class Registrations:
     @property
     def next_expiry(self) -> float | None:
         """Loop time at which `due` may have something."""
-        return self._queue[0][0] if self._queue else None
+        return self._expiries.next_at
 
-    def due(self, now: float) -> list[tuple[RegisteredSet, str]]:
-        """The bindings whose time has come; they stay until they are removed."""
-        expired = []
-        while self._queue and self._queue[0][0] <= now:
-            at, _, found, key = heappop(self._queue)
-            binding = found.bindings.get(key)
-            if binding is None or binding.queued_at != at:
-                continue
-            if binding.expires_at <= now:
-                expired.append((found, key))
-            else:
-                binding.queued_at = 0.0
-                self._queue_up(found, key, binding)
-        return expired
-
-    def _queue_up(self, found: RegisteredSet, key: str, binding: Binding) -> None:
-        # A binding has one place in the queue; a refresh moves it only when that place comes up.
-        if not 0.0 < binding.queued_at <= binding.expires_at:
-            binding.queued_at = binding.expires_at
-            self._count += 1
-            heappush(self._queue, (binding.expires_at, self._count, found, key))
+    def due(self, now: float) -> list[Binding]:
+        """The bindings whose time has come; they stay in their sets until they are removed."""
+        return self._expiries.due(now)
 
     def _index(self, found: RegisteredSet) -> None:
         for identity in found.profile.identities:

@@ -1,0 +1,86 @@
+"""What a REGISTER asks for, read once: identities, credentials, contacts (TS 24.229 5.3.1.2, 5.4.1.1).
+
+I-CSCF and S-CSCF read it the same way, so that a malformed one is refused before anyone looks up the user in it.
+"""
+
+from dataclasses import dataclass
+
+from redoubt.limits import IMPU_OCTETS
+from redoubt.sip.errors import SipError
+from redoubt.sip.fields import AUTHORIZATION, CONTACT, EXPIRES
+from redoubt.sip.headers.addresses import STAR, NameAddr
+from redoubt.sip.headers.credentials import Credentials
+from redoubt.sip.message import Request
+from redoubt.sip.uri import OtherUri, SipUri, Uri
+
+NO_CREDENTIALS = Credentials("Digest")
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterRequest:
+    """A REGISTER's content. `expires` is the Expires header, None if absent; `star` is Contact: *."""
+
+    impi: str
+    impu: str
+    credentials: Credentials
+    contacts: tuple[NameAddr, ...]
+    star: bool
+    expires: int | None
+    call_id: str
+    cseq: int
+
+    @property
+    def integrity_protected(self) -> str:
+        """What the P-CSCF says of the first hop (TS 24.229 7.2A.2); "" if it says nothing."""
+        return (self.credentials.param("integrity-protected") or "").lower()
+
+    @property
+    def ends_everything(self) -> bool:
+        """Whether all that it says has lifetime zero: a de-registration (TS 24.229 5.4.1.4)."""
+        if self.star or not self.contacts:
+            return self.star
+        return all((self.expires if c.expires is None else c.expires) == 0 for c in self.contacts)
+
+    @property
+    def contact(self) -> str:
+        """The contact that a challenge belongs to: the first one's URI."""
+        return str(self.contacts[0].uri) if self.contacts else "*"
+
+
+def read_register(request: Request) -> RegisterRequest:
+    """Reads and checks the form; raises SipError 400."""
+    impu = public_identity(request.to.uri)
+    credentials = request.first(AUTHORIZATION) or NO_CREDENTIALS
+    contacts = request.every(CONTACT)
+    addresses = tuple([contact for contact in contacts if contact is not STAR and _is_readable(contact)])
+    star = len(addresses) != len(contacts)
+    expires = request.first(EXPIRES)
+    if star and (len(contacts) > 1 or expires != 0):
+        raise SipError(400, "Contact: * needs Expires: 0 and no other contact", "RFC 3261 10.2.2")
+    impi = credentials.param("username") or _derived_impi(impu)
+    if len(impi) > IMPU_OCTETS or len(impu) > IMPU_OCTETS:
+        raise SipError(400, "an identity is longer than any can be", "limits.IMPU_OCTETS")
+    cseq = request.cseq
+    return RegisterRequest(
+        impi, impu, credentials, addresses, star, expires, request.call_id, cseq.number
+    )
+
+
+def public_identity(uri: Uri) -> str:
+    """The IMPU that a To, From or asserted identity names (TS 23.003 13.4)."""
+    if isinstance(uri, OtherUri):
+        raise SipError(400, f"{str(uri)[:60]} is no public user identity", "TS 23.003 13.4")
+    return uri.aor
+
+
+def _derived_impi(impu: str) -> str:
+    """Without an Authorization header, the identity of To without its scheme (TS 24.229 5.4.1.2.1)."""
+    return impu.partition(":")[2]
+
+
+def _is_readable(contact: NameAddr) -> bool:
+    """Always true, or SipError 400: reads what else would be read after the user is known."""
+    _ = contact.expires, contact.q
+    if not isinstance(contact.uri, SipUri):
+        raise SipError(400, "a contact of a phone is a SIP URI", "TS 24.229 5.1.1.2")
+    return True

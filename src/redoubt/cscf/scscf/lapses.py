@@ -1,0 +1,92 @@
+"""What ends by itself, in the order in which it ends: one queue and one timer instead of a handle for each thing."""
+
+import asyncio
+from collections.abc import Callable
+from heapq import heapify, heappop, heappush
+from typing import Generic, Protocol, TypeVar
+
+
+class Lapsing(Protocol):
+    """Something with an end. `queued_at` belongs to the queue: 0.0 outside it."""
+
+    expires_at: float
+    queued_at: float
+
+
+T = TypeVar("T", bound=Lapsing)
+
+
+class Lapses(Generic[T]):
+    """Each thing has one place in the queue; prolonging it moves it only when that place comes up."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, T]] = []
+        self._number = 0  # breaks ties, in order of arrival
+        self._live = 0
+
+    def __len__(self) -> int:
+        return self._live
+
+    @property
+    def next_at(self) -> float | None:
+        """Loop time at which `due` may have something."""
+        return self._heap[0][0] if self._heap else None
+
+    def put(self, item: T) -> None:
+        """A new thing, or one whose end has changed."""
+        if item.queued_at == 0.0:
+            self._live += 1
+        elif item.queued_at <= item.expires_at:
+            return
+        item.queued_at = item.expires_at
+        self._number += 1
+        heappush(self._heap, (item.expires_at, self._number, item))
+
+    def discard(self, item: T) -> None:
+        """It ended otherwise."""
+        if item.queued_at == 0.0:
+            return
+        item.queued_at = 0.0
+        self._live -= 1
+        if len(self._heap) > 2 * self._live + 64:
+            self._heap = [place for place in self._heap if place[2].queued_at == place[0]]
+            heapify(self._heap)
+
+    def due(self, now: float) -> list[T]:
+        """Takes out what has ended by now."""
+        ended: list[T] = []
+        while self._heap and self._heap[0][0] <= now:
+            at, _, item = heappop(self._heap)
+            if item.queued_at != at:
+                continue
+            item.queued_at = 0.0
+            self._live -= 1
+            if item.expires_at <= now:
+                ended.append(item)
+            else:
+                self.put(item)
+        return ended
+
+
+class Alarm:
+    """The one timer of a queue."""
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self._ring = ring
+        self._handle: asyncio.TimerHandle | None = None
+
+    def set(self, at: float | None) -> None:
+        """Rings at the earlier of this time and the one set before; None leaves it as it is."""
+        if at is None or (self._handle is not None and self._handle.when() <= at):
+            return
+        self.stop()
+        self._handle = asyncio.get_running_loop().call_at(at, self._rung)
+
+    def stop(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _rung(self) -> None:
+        self._handle = None
+        self._ring()
