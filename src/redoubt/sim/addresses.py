@@ -59,9 +59,7 @@ def concrete(name: str | None) -> str:
         return host.get()
     address = ipaddress.ip_address(name)
     if address.is_unspecified:
-        raise OSError(
-            EADDRNOTAVAIL, f"the simulator binds a concrete address, not {name}: name the host's own"
-        )
+        raise OSError(EADDRNOTAVAIL, f"the simulator binds a concrete address, not {name}: name the host's own")
     return str(address)
 
 

@@ -31,9 +31,7 @@ class DatagramEndpoint(asyncio.DatagramTransport):
         self._network = network
         self._protocol = protocol
         self._closing = False
-        self._context = (
-            contextvars.copy_context()
-        )  # the protocol runs where its port was opened, as in asyncio
+        self._context = contextvars.copy_context()  # the protocol runs where its port was opened, as in asyncio
         network.datagrams[local] = self
 
     # -- what the owner calls -----------------------------------------------------------------------

@@ -25,9 +25,7 @@ SYN_RETRIES = 6  # Linux tcp_syn_retries: 127 s in all
 class Listener:
     """One listening address."""
 
-    def __init__(
-        self, network: Network, address: Address, factory: ProtocolFactory, tls: DeclaredTls | None
-    ) -> None:
+    def __init__(self, network: Network, address: Address, factory: ProtocolFactory, tls: DeclaredTls | None) -> None:
         self.address = address
         self.tls = tls
         self.factory = factory
@@ -39,9 +37,7 @@ class Listener:
         """The ACK of a dialler is here: make its protocol. No TLS where it is due, or closed since: a
         reset.
         """
-        if self._network.listeners.get(self.address) is not self or (end.kind == "tls") != (
-            self.tls is not None
-        ):
+        if self._network.listeners.get(self.address) is not self or (end.kind == "tls") != (self.tls is not None):
             end.abort()
             return
         protocol = self.factory()
@@ -56,9 +52,7 @@ class Listener:
 class SimServer(asyncio.AbstractServer):
     """What `create_server` returns: one listener an address. Closing it leaves its connections alone."""
 
-    def __init__(
-        self, network: Network, addresses: list[Address], factory: ProtocolFactory, tls: DeclaredTls | None
-    ):
+    def __init__(self, network: Network, addresses: list[Address], factory: ProtocolFactory, tls: DeclaredTls | None):
         self._network = network
         self._addresses = addresses
         self._factory = factory
@@ -73,9 +67,7 @@ class SimServer(asyncio.AbstractServer):
     def listen(self) -> None:
         """Begin to accept; again does nothing."""
         if not self._listeners and not self._closed.done():
-            self._listeners = [
-                Listener(self._network, at, self._factory, self._tls) for at in self._addresses
-            ]
+            self._listeners = [Listener(self._network, at, self._factory, self._tls) for at in self._addresses]
 
     def close(self) -> None:
         for listener in self._listeners:
@@ -121,9 +113,7 @@ async def dial(
     try:
         listener = await _reach(network, local, target)
         if tls is not None:
-            await asyncio.sleep(
-                network.latency(local.host, target.host) + network.latency(target.host, local.host)
-            )
+            await asyncio.sleep(network.latency(local.host, target.host) + network.latency(target.host, local.host))
         handshake(tls, listener.tls, server_hostname)
     except BaseException:
         network.outgoing[local] -= 1

@@ -27,9 +27,7 @@ CLOCK_RESOLUTION_S = 1e-9
 TURNS_WITHOUT_TIME = 1_000_000  # far more than any honest burst at one instant
 EXECUTOR_DELAY_S = (0.0001, 0.002)  # of work handed to an executor: a commit, a look-up
 
-AddressInfo = tuple[
-    socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]
-]
+AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int]]
 
 
 class SimLoop(BaseEventLoop):
@@ -72,6 +70,11 @@ class SimLoop(BaseEventLoop):
         self._now = when
         self._turns = 0
         return ()
+
+    def allow(self, more_s: float) -> None:
+        """Move the limit to that long from now."""
+        self.limit_s = self._now + more_s
+        self._turns = 0
 
     def waiting(self) -> str:
         """Every task that is not done, and where it waits."""
@@ -125,9 +128,7 @@ class SimLoop(BaseEventLoop):
             await asyncio.sleep(self._random.uniform(*EXECUTOR_DELAY_S))
             return contextvars.Context().run(func, *args)
 
-        return asyncio.shield(
-            self.create_task(work(), name=f"executor {getattr(func, '__qualname__', func)}")
-        )
+        return asyncio.shield(self.create_task(work(), name=f"executor {getattr(func, '__qualname__', func)}"))
 
     # -- names -----------------------------------------------------------------------
 
@@ -228,11 +229,7 @@ class SimLoop(BaseEventLoop):
                 )
             except OSError as failure:
                 failures.append(failure)
-        raise (
-            failures[0]
-            if len(failures) == 1
-            else OSError(f"Multiple exceptions: {', '.join(map(str, failures))}")
-        )
+        raise (failures[0] if len(failures) == 1 else OSError(f"Multiple exceptions: {', '.join(map(str, failures))}"))
 
 
 async def _after_connection_made(endpoint: DatagramEndpoint) -> None:

@@ -69,9 +69,7 @@ class Network:
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         if self._loop is not None:
-            raise RuntimeError(
-                "this network has served a run already: make a new one, so that the seed replays"
-            )
+            raise RuntimeError("this network has served a run already: make a new one, so that the seed replays")
         self._loop = loop
 
     def name(self, name: str, *hosts: str) -> None:
@@ -147,9 +145,7 @@ class Network:
         """Reset every stream between two hosts, or of one host; both sides see it at once. How many there
         were.
         """
-        ends = [
-            end for end in self.connections.values() if _joins(end.local.host, end.remote.host, one, other)
-        ]
+        ends = [end for end in self.connections.values() if _joins(end.local.host, end.remote.host, one, other)]
         for end in ends:
             end.fail(ConnectionResetError("the network cut the connection"))
         return len(ends) // 2
@@ -181,9 +177,7 @@ class Network:
 
     def inject(self, source: tuple[str, int], target: tuple[str, int], payload: bytes) -> None:
         """Send a datagram from an address that the sender need not own."""
-        self.carry(
-            Address(canonical(source[0]), source[1]), Address(canonical(target[0]), target[1]), payload
-        )
+        self.carry(Address(canonical(source[0]), source[1]), Address(canonical(target[0]), target[1]), payload)
 
     def carry(self, source: Address, target: Address, payload: bytes) -> None:
         """Take a datagram; it arrives once, twice or never."""

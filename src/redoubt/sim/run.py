@@ -82,9 +82,7 @@ def _judge_leftovers(loop: SimLoop, allow_pending: bool | Sequence[str]) -> None
 
 def _judge_complaints(loop: SimLoop, complaints: Complaints) -> None:
     for task in loop.unheard():
-        complaints(
-            loop, {"message": f"nobody asked how {task.get_name()} ended", "exception": task.exception()}
-        )
+        complaints(loop, {"message": f"nobody asked how {task.get_name()} ended", "exception": task.exception()})
     if complaints.contexts:
         raise SimUnhandled(f"nobody caught:\n{complaints}") from complaints.first_exception
 
@@ -94,7 +92,7 @@ def _wind_up(loop: SimLoop) -> None:
     left: list[SimTask[Any]] = loop.unfinished()
     for task in left:
         task.cancel()
-    loop.limit_s = loop.time() + WINDING_UP_S
+    loop.allow(WINDING_UP_S)
     if left:
         loop.run_until_complete(asyncio.wait(left, timeout=WINDING_UP_S / 2))
     loop.run_until_complete(loop.shutdown_asyncgens())

@@ -170,9 +170,11 @@ class StreamTransport(asyncio.Transport):
     # -- what the owner calls -----------------------------------------------------------------------
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._closing:
+            return
         if self._eof_sent:
             raise RuntimeError("Cannot call write() after write_eof()")
-        if not data or self._closing:
+        if not data:
             return
         self.outbound.send(bytes(data))
         if self.outbound.octets > self._high_water and not self._writing_paused:
