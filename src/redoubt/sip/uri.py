@@ -206,7 +206,7 @@ def read_hostport(text: str) -> tuple[str, int | None]:
     """host [":" port], as in URIs and Via."""
     if text[:1] == "[":
         host, bracket, rest = text.partition("]")
-        host += bracket
+        host = host.replace(":::", "::") + bracket  # RFC 5118 4.10: read, never written
         if not bracket or rest[:1] not in ("", ":"):
             raise malformed("an IPv6 reference is not closed", CLAUSE)
         _check_ipv6(host)
@@ -222,7 +222,7 @@ def read_hostport(text: str) -> tuple[str, int | None]:
 
 def _check_ipv6(reference: str) -> None:
     try:
-        IPv6Address(reference[1:-1].partition("%")[0] if "%" not in reference else "")
+        IPv6Address("" if "%" in reference else reference[1:-1])  # a zone means nothing to a peer
     except AddressValueError as fault:
         raise malformed(f"{reference[:60]!r} is no IPv6 address", "RFC 5118 4") from fault
 

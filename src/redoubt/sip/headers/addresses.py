@@ -102,7 +102,7 @@ def parse_contact(text: str) -> Contact:
 def read_qvalue(text: str) -> float:
     """qvalue of RFC 3261 25.1: 0 to 1, up to three decimals."""
     whole, _, decimals = text.partition(".")
-    if whole not in ("0", "1", "") or decimals.strip(DIGITS) or len(decimals) > 3 or text in ("", "."):
+    if whole not in ("0", "1") or decimals.strip(DIGITS) or len(decimals) > 3:
         raise malformed(f"{text[:20]!r} is no q value")
     value = float(text)
     if value > 1:

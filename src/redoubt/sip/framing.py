@@ -1,0 +1,120 @@
+"""Messages out of a stream (RFC 3261 18.3, RFC 5626 3.5.1): Content-Length alone says where one ends.
+
+A stream whose framing is in doubt is not read further: whoever guesses differently from the next node
+lets a second message be smuggled inside the first (requirement row 93).
+"""
+
+from redoubt import limits
+from redoubt.sip.errors import SipError
+from redoubt.sip.grammar import malformed
+from redoubt.sip.message import MalformedMessage, Request, Response, answerable, read_message_head
+
+END_OF_HEAD = b"\r\n\r\n"
+
+
+class Ping:
+    """The double CRLF that a client keeps its flow alive with; a single CRLF is the answer owed."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<ping>"
+
+
+PING = Ping()
+PONG = b"\r\n"
+
+
+class BrokenStream(MalformedMessage):
+    """The stream can't be followed: answer, then close. `before` are the good messages of the same octets."""
+
+    def __init__(self, fault: SipError, response_to: Request | None) -> None:
+        super().__init__(fault, response_to)
+        self.before: list[Request | Response | Ping] = []
+
+
+class StreamFramer:
+    """Cuts one connection's octets into messages. Nothing is searched twice, nothing grows past its bound."""
+
+    __slots__ = ("_broken", "_buffer", "_head", "_length", "_searched")
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._searched = 0
+        self._head: Request | Response | None = None
+        self._length = 0
+        self._broken = False
+
+    def feed(self, octets: bytes) -> list[Request | Response | Ping]:
+        """The messages that these octets complete. Raises BrokenStream; after that, feeds nothing."""
+        found: list[Request | Response | Ping] = []
+        if self._broken:
+            return found
+        self._buffer += octets
+        try:
+            while (item := self._next()) is not None:
+                found.append(item)
+        except BrokenStream as broken:
+            self._broken = True
+            self._buffer.clear()
+            broken.before = found
+            raise
+        return found
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no message has begun, so that a slow sender can be told from a silent one."""
+        return self._head is None and not self._buffer
+
+    def _next(self) -> Request | Response | Ping | None:
+        if self._head is None:
+            blank = self._skip_blank_lines()
+            if blank is not None or not self._read_head():
+                return blank
+        return self._take_body()
+
+    def _skip_blank_lines(self) -> Ping | None:
+        """CRLFs before a message (RFC 3261 7.5): two are a ping, one is a pong or padding.
+
+        A ping that is cut between its CRLFs looks like padding first, so one lone CRLF waits for more.
+        """
+        buffer = self._buffer
+        while buffer[:2] == PONG:
+            if buffer[:4] == END_OF_HEAD:
+                del buffer[:4]
+                return PING
+            if len(buffer) == 2 or buffer[2:] == b"\r":
+                return None
+            del buffer[:2]
+        return None
+
+    def _read_head(self) -> bool:
+        end = self._buffer.find(END_OF_HEAD, max(0, self._searched - 3))
+        if end < 0:
+            self._searched = len(self._buffer)
+            if self._searched > limits.SIP_HEADER_SECTION_OCTETS:
+                fault = SipError(513, "the header section is too long", "limits.SIP_HEADER_SECTION_OCTETS")
+                raise BrokenStream(fault, answerable(bytes(self._buffer)))
+            return False
+        head = bytes(self._buffer[:end])
+        try:
+            message, length = read_message_head(head)
+            if length is None:
+                raise malformed("a message on a stream has no Content-Length", "RFC 3261 18.3")
+            if length > limits.SIP_BODY_OCTETS:
+                raise SipError(413, "the body is too long", "limits.SIP_BODY_OCTETS")
+        except SipError as fault:
+            raise BrokenStream(fault, answerable(head)) from fault
+        del self._buffer[: end + 4]
+        self._searched = 0
+        self._head, self._length = message, length
+        return True
+
+    def _take_body(self) -> Request | Response | None:
+        if len(self._buffer) < self._length:
+            return None
+        message, self._head = self._head, None
+        assert message is not None
+        message.body = bytes(self._buffer[: self._length])
+        del self._buffer[: self._length]
+        return message
