@@ -74,3 +74,9 @@ DNS_CACHE_S = (1.0, 3_600.0)  # a TTL below or above counts as this
 DNS_QUERY_S = 5.0
 REFUSED_TCP_S = 60.0  # how long a next hop that refuses TCP is sent large requests over UDP without asking again
 CX_FRAME_OCTETS = 1024 * 1024  # one Cx answer between processes: a profile is 256 kB at most
+
+# P-CSCF. A phone holds a call, one waiting and its subscriptions; a conference server behind a phone's line some dozens.
+DIALOGS_PER_PHONE = 64
+DIALOG_LIFETIME_S = 12 * 3600  # without any request: longer than calls last, short enough that lost BYEs leave nothing
+BINDINGS_PER_FLOW = 16  # a phone registers a few identities over one flow, a forger as many as it can
+MAX_BREADTH = 60  # RFC 5393 5.3.3: the branches that one request may become

@@ -1,0 +1,130 @@
+"""Who is registered through this P-CSCF, from which flow and with what (TS 24.229 5.2.2, the 200)."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from redoubt.cscf.pcscf.expiry import Expiry
+from redoubt.sip.grammar import split_list
+from redoubt.sip.headers.addresses import NameAddr
+from redoubt.transport.flow import Address, Flow
+
+if TYPE_CHECKING:
+    from redoubt.cscf.pcscf.dialogs import Dialog
+
+FlowKey = tuple[str, Address, Address]
+
+
+def flow_key(flow: Flow) -> FlowKey:
+    """What tells one flow from another; a UDP flow is made anew for each datagram."""
+    return flow.transport, flow.remote, flow.local
+
+
+@dataclass(slots=True, eq=False)
+class Binding:
+    """One contact of one phone. `associated` and `service_route` are header lines as the S-CSCF wrote them."""
+
+    token: str
+    contact: str  # the URI as the phone wrote it
+    impu: str  # the address of record that was registered
+    flow: Flow
+    expires_at: float = 0.0  # loop time
+    service_route: tuple[str, ...] = ()
+    associated: tuple[str, ...] = ()
+    dialogs: dict["Dialog", None] = field(default_factory=dict)
+    _identities: tuple[NameAddr, ...] | None = None
+
+    @property
+    def identities(self) -> tuple[NameAddr, ...]:
+        """The identities that the phone may claim, the default first (TS 24.229 5.2.2: P-Associated-URI)."""
+        if self._identities is None:
+            texts = [text for line in self.associated for text in split_list(line)] or [f"<{self.impu}>"]
+            self._identities = tuple([NameAddr.parse(text) for text in texts])
+        return self._identities
+
+    @property
+    def default_identity(self) -> NameAddr:
+        return self.identities[0]
+
+    def owns(self, identity: NameAddr) -> NameAddr | None:
+        """The registered form of an identity, or None if it is not of this set."""
+        wanted = identity.uri.aor
+        for known in self.identities:
+            if known.uri.aor == wanted:
+                return known
+        return None
+
+    def learn(self, service_route: tuple[str, ...], associated: tuple[str, ...]) -> None:
+        """What a 200 to a REGISTER says replaces what an earlier one said."""
+        self.service_route = service_route
+        if associated != self.associated:
+            self.associated = associated
+            self._identities = None
+
+
+class Bindings:
+    """The table. `ended` hears of each binding after it left."""
+
+    def __init__(self, ended: Callable[[Binding], None]) -> None:
+        self._ended = ended
+        self._by_contact: dict[tuple[str, str], Binding] = {}  # (impu, contact)
+        self._by_token: dict[str, Binding] = {}
+        self._by_flow: dict[FlowKey, list[Binding]] = {}
+        self._by_set: dict[str, dict[Binding, None]] = {}  # by address of record registered
+        self._expiry: Expiry[Binding] = Expiry(self.remove)
+
+    def __len__(self) -> int:
+        return len(self._by_contact)
+
+    def find(self, impu: str, contact: str) -> Binding | None:
+        return self._by_contact.get((impu, contact))
+
+    def of_flow(self, flow: Flow) -> list[Binding]:
+        """The bindings that were registered over this flow: who its sender is."""
+        return self._by_flow.get(flow_key(flow), [])
+
+    def of_token(self, token: str) -> Binding | None:
+        return self._by_token.get(token)
+
+    def of_impu(self, impu: str) -> list[Binding]:
+        return list(self._by_set.get(impu, ()))
+
+    def keep(self, binding: Binding, flow: Flow, lifetime_s: float) -> None:
+        """Adds the binding, or refreshes it, maybe from another flow."""
+        key = flow_key(flow)
+        mates = self._by_flow.setdefault(key, [])
+        if binding not in mates:
+            self._leave_flow(binding)
+            mates.append(binding)
+        binding.flow = flow
+        self._by_contact[binding.impu, binding.contact] = binding
+        self._by_token[binding.token] = binding
+        self._by_set.setdefault(binding.impu, {})[binding] = None
+        self.shorten(binding, lifetime_s)
+
+    def shorten(self, binding: Binding, lifetime_s: float) -> None:
+        """Sets the time that is left."""
+        binding.expires_at = asyncio.get_running_loop().time() + lifetime_s
+        self._expiry.set(binding, binding.expires_at)
+
+    def remove(self, binding: Binding) -> None:
+        """The binding ended, however. Twice is once."""
+        if self._by_token.pop(binding.token, None) is None:
+            return
+        self._by_contact.pop((binding.impu, binding.contact), None)
+        self._leave_flow(binding)
+        mates = self._by_set[binding.impu]
+        mates.pop(binding, None)
+        if not mates:
+            del self._by_set[binding.impu]
+        self._expiry.forget(binding)
+        self._ended(binding)
+
+    def _leave_flow(self, binding: Binding) -> None:
+        key = flow_key(binding.flow)
+        mates = self._by_flow.get(key, [])
+        if binding in mates:
+            mates.remove(binding)
+            if not mates:
+                del self._by_flow[key]

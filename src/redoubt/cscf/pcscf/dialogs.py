@@ -1,0 +1,164 @@
+"""The dialogs of phones: whose they are and which way their requests go (TS 24.229 5.2.6.3.5, requirement row 68)."""
+
+import asyncio
+from dataclasses import dataclass, field
+from enum import Enum
+
+from redoubt.cscf.pcscf.bindings import Binding
+from redoubt.cscf.pcscf.expiry import Expiry
+from redoubt.limits import DIALOG_LIFETIME_S, DIALOGS_PER_PHONE
+from redoubt.sip.errors import SipError
+from redoubt.sip.fields import SUBSCRIPTION_STATE
+from redoubt.sip.grammar import split_list
+from redoubt.sip.message import Message, Request, Response
+
+DialogKey = tuple[str, str, str]  # Call-ID, the phone's tag, the other side's tag
+
+DIALOG_FORMING = frozenset(("INVITE", "SUBSCRIBE", "REFER"))  # RFC 3261 12, RFC 6665, RFC 3515
+
+
+class Side(Enum):
+    """Whose request it is, as seen from the phone."""
+
+    PHONE = "phone"
+    CORE = "core"
+
+
+@dataclass(slots=True, eq=False)
+class Dialog:
+    """A dialog of the phone that `owner` is. `routes` leads from this P-CSCF to the other side, as header lines."""
+
+    key: DialogKey
+    owner: Binding
+    routes: tuple[str, ...]
+    cseq: int  # the highest that the phone has used in it
+    confirmed: bool = False
+
+
+class Dialogs:
+    """The table. A dialog ends with its BYE, its last NOTIFY, its owner's registration or after long silence."""
+
+    def __init__(self) -> None:
+        self._rows: dict[DialogKey, Dialog] = {}
+        self._expiry: Expiry[Dialog] = Expiry(self.remove)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def find(self, key: DialogKey) -> Dialog | None:
+        return self._rows.get(key)
+
+    def add(self, dialog: Dialog) -> None:
+        """Keeps a new dialog."""
+        self._rows[dialog.key] = dialog
+        dialog.owner.dialogs[dialog] = None
+        self.keep_alive(dialog)
+
+    def keep_alive(self, dialog: Dialog) -> None:
+        """A request passed in the dialog: its silence starts anew."""
+        self._expiry.set(dialog, asyncio.get_running_loop().time() + DIALOG_LIFETIME_S)
+
+    def remove(self, dialog: Dialog) -> None:
+        """The dialog ended. Twice is once."""
+        if self._rows.get(dialog.key) is dialog:
+            del self._rows[dialog.key]
+            dialog.owner.dialogs.pop(dialog, None)
+            self._expiry.forget(dialog)
+
+    def remove_all_of(self, owner: Binding) -> None:
+        for dialog in list(owner.dialogs):
+            self.remove(dialog)
+
+    def ended_by(self, dialog: Dialog, request: Request, response: Response) -> None:
+        """Looks whether a request inside the dialog was its last (RFC 3261 15, 12.2.1.2; RFC 6665 4.4.1)."""
+        gone = response.status in (408, 481)
+        last = response.is_success and (request.method == "BYE" or _is_last_notify(request))
+        if gone or last:
+            self.remove(dialog)
+
+
+def _is_last_notify(request: Request) -> bool:
+    if request.method != "NOTIFY":
+        return False
+    try:
+        state = request.first(SUBSCRIPTION_STATE)
+    except SipError:
+        return False
+    return state is not None and state.state == "terminated"
+
+
+def check_room(owner: Binding) -> None:
+    """A phone holds so many dialogs and no more."""
+    if len(owner.dialogs) >= DIALOGS_PER_PHONE:
+        raise SipError(503, "a phone holds too many dialogs", "limits.DIALOGS_PER_PHONE")
+
+
+def routes_of(message: Message) -> tuple[str, ...]:
+    """The Record-Route values in order, as written."""
+    lines = message.all("Record-Route")
+    if any("," in line for line in lines):
+        return tuple([text for line in lines for text in split_list(line)])
+    return tuple(lines)
+
+
+def set_routes(message: Message, name: str, routes: tuple[str, ...]) -> None:
+    """Replaces all Route or Record-Route lines."""
+    message.remove(name)
+    for line in reversed(routes):
+        message.push(name, line)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """A request outside dialogs that may make some: it watches the responses (RFC 3261 12.1, 13.2.2.4)."""
+
+    dialogs: Dialogs
+    owner: Binding
+    side: Side  # who sent the request
+    call_id: str
+    from_tag: str
+    cseq: int
+    own_route: str  # the Record-Route value that this P-CSCF added
+    routes: tuple[str, ...] = ()  # of the request, for a phone that is called
+    made: dict[DialogKey, Dialog] = field(default_factory=dict)
+
+    def saw(self, response: Response) -> None:
+        """A 1xx, a 2xx or the failure of all."""
+        if response.status >= 300:
+            self._drop_early()
+        elif response.status > 100:
+            try:
+                to_tag = response.to.tag
+            except SipError:
+                return
+            if to_tag:
+                self._dialog(to_tag, response)
+
+    def _dialog(self, to_tag: str, response: Response) -> None:
+        from_phone = self.side is Side.PHONE
+        tags = (self.from_tag, to_tag) if from_phone else (to_tag, self.from_tag)
+        key = (self.call_id, *tags)
+        dialog = self.made.get(key)
+        if dialog is None:
+            if len(self.owner.dialogs) >= DIALOGS_PER_PHONE:
+                return
+            dialog = self.made[key] = Dialog(key, self.owner, (), self.cseq if from_phone else 0)
+        if response.is_success or not dialog.routes:
+            dialog.routes = self._beyond_here(response) if from_phone else self.routes
+        if self.dialogs.find(key) is None and not dialog.confirmed:
+            self.dialogs.add(dialog)
+        if response.is_success and not dialog.confirmed:
+            dialog.confirmed = True
+            self._drop_early()
+
+    def _drop_early(self) -> None:
+        """The other branches lost; one that answers nevertheless makes its dialog anew."""
+        for dialog in self.made.values():
+            if not dialog.confirmed:
+                self.dialogs.remove(dialog)
+
+    def _beyond_here(self, response: Response) -> tuple[str, ...]:
+        """The route set of the caller without what lies between the phone and here (RFC 3261 12.1.2)."""
+        routes = routes_of(response)[::-1]
+        at = next((i for i, route in enumerate(routes) if route == self.own_route), -1)
+        return routes[at + 1 :]

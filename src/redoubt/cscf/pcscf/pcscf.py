@@ -1,0 +1,79 @@
+"""The P-CSCF as two services: one for what phones send (Gm), one for what the core sends (Mw)."""
+
+from redoubt.config import PCscfConfig
+from redoubt.cscf.pcscf.bindings import Binding, Bindings
+from redoubt.cscf.pcscf.dialogs import Dialogs
+from redoubt.cscf.pcscf.originating import Originating
+from redoubt.cscf.pcscf.regevent import Subscriptions
+from redoubt.cscf.pcscf.registration import Registration
+from redoubt.cscf.pcscf.terminating import Access, Terminating
+from redoubt.cscf.pcscf.tokens import FlowTokens
+from redoubt.sip.errors import SipError
+from redoubt.sip.fields import ROUTE
+from redoubt.sip.message import Request, Response
+from redoubt.sip.service import Context, Exchange, Service
+from redoubt.sip.uri import SipUri, parse_uri
+
+
+class PCscf:
+    """TS 24.229 5.2. `next` leads to the core, `access` to phones; `uri` is this node's own."""
+
+    def __init__(
+        self, context: Context, config: PCscfConfig, realm: str, uri: str, next: Service, access: Access
+    ) -> None:
+        own = parse_uri(uri)
+        assert isinstance(own, SipUri)
+        self._host = own.host if own.port is None else f"{own.host}:{own.port}"
+        self._tokens = FlowTokens(context)
+        self.dialogs = Dialogs()
+        self.bindings = Bindings(self._ended)
+        self.subscriptions = Subscriptions(context, uri, self.bindings, next)
+        self._subscribes = config.subscribe_reg_event
+        self._registration = Registration(
+            context, config, realm, self._host, self._tokens, self.bindings, next, self._registered
+        )
+        self._originating = Originating(context, realm, self._host, config.home_entry, self.dialogs, next)
+        self._terminating = Terminating(context, self._host, self.dialogs, access)
+
+    async def from_phone(self, request: Request, exchange: Exchange) -> Response | None:
+        """TS 24.229 5.2.2 and 5.2.6.3: a phone that is not registered may register and nothing else."""
+        if request.method == "REGISTER":
+            return await self._registration.register(request, exchange)
+        bindings = self.bindings.of_flow(exchange.flow)
+        if not bindings:
+            raise SipError(403, "this flow is not registered", "TS 24.229 5.2.6.3.2A")
+        if request.to.tag is not None:
+            return await self._originating.in_dialog(request, exchange, bindings)
+        return await self._originating.initial(request, exchange, bindings)
+
+    async def from_core(self, request: Request, exchange: Exchange) -> Response | None:
+        """TS 24.229 5.2.6.4: to the phone that the flow token names; and NOTIFY to this node itself."""
+        token = self._pop_token(request)
+        if token:
+            return await self._terminating.deliver(request, exchange, self._named(token))
+        if request.method == "NOTIFY":
+            return await self.subscriptions.notified(request, exchange)
+        raise SipError(404, "the core sent a request that names no phone", "RFC 5626 5.3")
+
+    def _pop_token(self, request: Request) -> str | None:
+        """The user part of this node's own URI on top of the Route."""
+        route = request.first(ROUTE)
+        if route is None or not isinstance(route.uri, SipUri):
+            return None
+        request.pop_first(ROUTE)
+        return route.uri.user
+
+    def _named(self, token: str) -> Binding:
+        binding = self.bindings.of_token(self._tokens.check(token))
+        if binding is None:
+            raise SipError(430, "the phone that the flow token names is not registered", "RFC 5626 5.3.1")
+        return binding
+
+    def _registered(self, binding: Binding) -> None:
+        if self._subscribes:
+            self.subscriptions.ensure(binding)
+
+    def _ended(self, binding: Binding) -> None:
+        """A binding left the table: its calls can't be reached any more, its user set maybe needs no watching."""
+        self.dialogs.remove_all_of(binding)
+        self.subscriptions.relax(binding)

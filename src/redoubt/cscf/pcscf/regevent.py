@@ -1,0 +1,124 @@
+"""The P-CSCF watches registration state (TS 24.229 5.2.3): so it learns that the network ended a registration."""
+
+import asyncio
+from dataclasses import dataclass
+
+from redoubt.cscf.pcscf.bindings import Binding, Bindings
+from redoubt.cscf.pcscf.expiry import Expiry
+from redoubt.sip.errors import SipError
+from redoubt.sip.fields import SUBSCRIPTION_STATE
+from redoubt.sip.message import Request, Response
+from redoubt.sip.service import Context, Exchange, Service, enter, own_exchange
+
+SUBSCRIPTION_S = 600_000  # longer than any registration (TS 24.229 5.2.3)
+LAST_NOTIFY_S = 32.0  # 64*T1: when nobody of a set is left, its last NOTIFY may still come
+
+
+@dataclass(slots=True, eq=False)
+class Subscription:
+    """The watch over one implicit registration set, by its default identity."""
+
+    impu: str
+    call_id: str
+    from_tag: str
+    renew_at: float  # loop time
+    version: int = -1
+    cseq: int = 0
+    impus: frozenset[str] = frozenset()
+
+
+class Subscriptions:
+    """One for each set that has a binding here."""
+
+    def __init__(self, context: Context, uri: str, bindings: Bindings, next: Service) -> None:
+        self._context = context
+        self._uri = uri
+        self._bindings = bindings
+        self._next = next
+        self._by_impu: dict[str, Subscription] = {}
+        self._by_call_id: dict[str, Subscription] = {}
+        self._expiry: Expiry[Subscription] = Expiry(self._remove)
+
+    def __len__(self) -> int:
+        return len(self._by_impu)
+
+    def ensure(self, binding: Binding) -> None:
+        """Subscribes at a first registration, and again when half of the time is over."""
+        impu = str(binding.default_identity.uri)
+        now = asyncio.get_running_loop().time()
+        known = self._by_impu.get(impu)
+        if known is not None:
+            self._expiry.set(known, known.renew_at + SUBSCRIPTION_S / 2)
+            if known.renew_at > now:
+                return
+            self._remove(known)
+        context = self._context
+        new = Subscription(impu, context.tag(), context.tag(), now + SUBSCRIPTION_S / 2)
+        self._by_impu[impu] = self._by_call_id[new.call_id] = new
+        self._expiry.set(new, now + SUBSCRIPTION_S)
+        context.start(self._subscribe(new), new.call_id)
+
+    def relax(self, binding: Binding) -> None:
+        """Nobody of the set is left here: the watch ends by itself, unless someone registers meanwhile."""
+        subscription = self._by_impu.get(str(binding.default_identity.uri))
+        if subscription is not None and not self._watched(subscription):
+            self._expiry.set(subscription, asyncio.get_running_loop().time() + LAST_NOTIFY_S)
+
+    def _watched(self, subscription: Subscription) -> list[Binding]:
+        """The bindings here of the set: registered by whichever of its identities."""
+        return [binding for impu in self._impus_of(subscription) for binding in self._bindings.of_impu(impu)]
+
+    def _impus_of(self, subscription: Subscription) -> frozenset[str]:
+        return subscription.impus or frozenset((subscription.impu,))
+
+    async def _subscribe(self, subscription: Subscription) -> None:
+        """SUBSCRIBE by TS 24.229 5.2.3; failure is told and leaves nothing, the next registration tries again."""
+        context = self._context
+        request = Request(
+            "SUBSCRIBE",
+            subscription.impu,
+            [
+                ("From", f"<{self._uri}>;tag={subscription.from_tag}"),
+                ("To", f"<{subscription.impu}>"),
+                ("Call-ID", subscription.call_id),
+                ("CSeq", "1 SUBSCRIBE"),
+                ("Max-Forwards", "70"),
+                ("Contact", f"<{self._uri}>"),
+                ("Event", "reg"),
+                ("Accept", "application/reginfo+xml"),
+                ("Expires", str(SUBSCRIPTION_S)),
+                ("P-Asserted-Identity", f"<{self._uri}>"),
+            ],
+        )
+        response = await enter(self._next, request, own_exchange(context), context.node)
+        if response is None or not response.is_success:
+            status = "no answer" if response is None else str(response.status)
+            context.notice(
+                "warning", f"no subscription to {subscription.impu}'s registration state: {status}", "TS 24.229 5.2.3"
+            )
+            self._remove(subscription)
+
+    async def notified(self, request: Request, exchange: Exchange) -> Response | None:
+        """NOTIFY (RFC 6665 4.1.3): bindings that the network ended leave the table."""
+        subscription = self._by_call_id.get(request.call_id)
+        if subscription is None or request.to.tag != subscription.from_tag:
+            raise SipError(481, "a NOTIFY of no subscription of this node", "RFC 6665 4.1.3")
+        number = request.cseq.number
+        if number < subscription.cseq:
+            raise SipError(500, f"CSeq {number} after {subscription.cseq}", "RFC 3261 12.2.2")
+        subscription.cseq = number
+        state = request.first(SUBSCRIPTION_STATE)
+        if request.body:
+            self._apply(request, subscription)
+        if state is not None and state.state == "terminated":
+            self._remove(subscription)
+        return request.response(200)
+
+    def _apply(self, request: Request, subscription: Subscription) -> None:
+        raise NotImplementedError
+
+    def _remove(self, subscription: Subscription) -> None:
+        if self._by_call_id.pop(subscription.call_id, None) is not None:
+            self._expiry.forget(subscription)
+            if self._by_impu.get(subscription.impu) is subscription:
+                del self._by_impu[subscription.impu]

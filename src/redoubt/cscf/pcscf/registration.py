@@ -1,0 +1,132 @@
+"""Registration at the P-CSCF (TS 24.229 5.2.2): how the REGISTER was protected, whose keys, which binding."""
+
+from collections.abc import Callable
+
+from redoubt.config import PCscfConfig
+from redoubt.cscf.pcscf.bindings import Binding, Bindings
+from redoubt.cscf.pcscf.screening import indicate, remove_all, strip_claims, to_phone
+from redoubt.cscf.pcscf.tokens import FlowTokens
+from redoubt.limits import BINDINGS_PER_FLOW
+from redoubt.sip.errors import SipError
+from redoubt.sip.fields import CONTACT, EXPIRES
+from redoubt.sip.grammar import quote
+from redoubt.sip.headers.addresses import STAR, Contact, NameAddr
+from redoubt.sip.message import Request, Response
+from redoubt.sip.service import Context, Exchange, Service, forward
+from redoubt.sip.uri import SipUri
+from redoubt.transport.flow import Flow
+
+ROUTING_CLAIMS = frozenset(("Route", "P-Asserted-Identity", "P-Preferred-Identity"))
+
+
+def indication(_flow: Flow) -> str:
+    """How a REGISTER was protected, judged by its flow alone (TS 24.229 5.2.2, 7.2A.2). IPsec comes next."""
+    return "no"
+
+
+class Registration:
+    """Relays REGISTER and keeps the bindings table. `registered` hears of each binding after its 200 was sent."""
+
+    def __init__(
+        self,
+        context: Context,
+        config: PCscfConfig,
+        realm: str,
+        host: str,
+        tokens: FlowTokens,
+        bindings: Bindings,
+        next: Service,
+        registered: Callable[[Binding], None],
+    ) -> None:
+        self._context = context
+        self._realm = realm
+        self._host = host
+        self._tokens = tokens
+        self._bindings = bindings
+        self._next = next
+        self._registered = registered
+        self._visited_network = quote(config.visited_network)
+        self._home_entry = f"<{config.home_entry};lr>" if config.home_entry else ""
+
+    async def register(self, request: Request, exchange: Exchange) -> Response | None:
+        """TS 24.229 5.2.2.1."""
+        context = self._context
+        impu = request.to.uri.aor
+        contacts = request.every(CONTACT)
+        strip_claims(request, context)
+        indicate(request, indication(exchange.flow), context)
+        binding = self._binding_for(impu, contacts, exchange.flow)
+        self._address_home(request, binding.token)
+
+        response = await forward(self._next, request, exchange, context.node)
+        if response is None:
+            return None
+        to_phone(response, context)  # CK and IK end here; the security association will take them
+        if response.is_success:
+            self._learn(binding, contacts, response, exchange)
+        return response
+
+    def _binding_for(self, impu: str, contacts: tuple[Contact, ...], flow: Flow) -> Binding:
+        """The binding that this REGISTER refreshes, or a new one that nobody finds before its 200."""
+        for contact in contacts:
+            if isinstance(contact, NameAddr) and (known := self._bindings.find(impu, str(contact.uri))) is not None:
+                return known
+        if len(self._bindings.of_flow(flow)) >= BINDINGS_PER_FLOW:
+            raise SipError(403, "a phone registered too many contacts", "limits.BINDINGS_PER_FLOW")
+        contact = contacts[0] if contacts else STAR
+        text = str(contact.uri) if isinstance(contact, NameAddr) else ""
+        return Binding(self._tokens.make(), text, impu, flow)
+
+    def _address_home(self, request: Request, token: str) -> None:
+        """What the P-CSCF inserts, and the way to the home network (TS 24.229 5.2.2.1, steps 1 to 7)."""
+        remove_all(request, ROUTING_CLAIMS)
+        request.push("Path", f"<sip:{token}@{self._host};lr;ob>")
+        request.add("Require", "path")
+        request.add("P-Visited-Network-ID", self._visited_network)
+        request.add("P-Charging-Vector", charging_vector(self._context, self._host, self._realm))
+        if self._home_entry:
+            request.push("Route", self._home_entry)
+
+    def _learn(
+        self, binding: Binding, contacts: tuple[Contact, ...], response: Response, exchange: Exchange
+    ) -> None:
+        """TS 24.229 5.2.2.1, 200 (OK): keeps the binding, or lets it go once the 200 is on the wire."""
+        if STAR in contacts:
+            exchange.after_sent(lambda: self._end(self._bindings.of_impu(binding.impu)))
+            return
+        if not contacts:  # a query (RFC 3261 10.2.3)
+            return
+        lifetime_s = granted(response, binding.contact)
+        if lifetime_s <= 0:
+            exchange.after_sent(lambda: self._end([binding]))
+            return
+        binding.learn(tuple(response.all("Service-Route")), tuple(response.all("P-Associated-URI")))
+        self._bindings.keep(binding, exchange.flow, lifetime_s)
+        exchange.after_sent(lambda: self._tell(binding))
+
+    async def _end(self, bindings: list[Binding]) -> None:
+        for binding in bindings:
+            self._bindings.remove(binding)
+
+    async def _tell(self, binding: Binding) -> None:
+        self._registered(binding)
+
+
+def granted(response: Response, contact: str) -> int:
+    """For how many seconds the registrar keeps a contact; 0 when it is not among those it lists (RFC 3261 10.3)."""
+    for listed in response.every(CONTACT):
+        if isinstance(listed, NameAddr) and _same(listed, contact):
+            seconds = listed.expires
+            return seconds if seconds is not None else response.first(EXPIRES) or 0
+    return 0
+
+
+def _same(listed: NameAddr, contact: str) -> bool:
+    if str(listed.uri) == contact:
+        return True
+    return isinstance(listed.uri, SipUri) and listed.uri.matches(NameAddr.parse(f"<{contact}>").uri)
+
+
+def charging_vector(context: Context, host: str, realm: str) -> str:
+    """A fresh IMS charging identity (RFC 7315 4.6, TS 24.229 5.2.1)."""
+    return f'icid-value="{context.tag()}";icid-generated-at={host};orig-ioi={realm}'
