@@ -5,7 +5,7 @@ import ssl
 
 import pytest
 
-from redoubt.sim import DeclaredTls, Network, Trace, at_host, run
+from redoubt.sim import DeclaredTls, Network, SimUnhandled, Trace, at_host, run
 
 from .endpoints import Line, connect, listen, still
 
@@ -322,5 +322,58 @@ def test_a_real_tls_context_is_refused():
     async def main(network):
         with pytest.raises(TypeError, match="DeclaredTls"):
             await listen(ssl=ssl.create_default_context())
+
+    run(main, 1)
+
+
+def test_a_link_that_loses_everything_carries_no_stream():
+    async def main(network):
+        await listen()
+        network.link(ONE, TWO, loss=1.0)
+        with pytest.raises(TimeoutError), at_host(ONE):
+            await connect()
+
+    run(main, 1)
+
+
+def test_cutting_a_connection_that_the_server_has_not_accepted_yet_leaves_nothing_of_it():
+    async def main(network):
+        _, accepted = await listen()
+        line = await connect()
+        assert network.cut(TWO) == 1
+        assert isinstance(await line.ended, ConnectionResetError)
+        await asyncio.sleep(1)
+        return accepted, network.connections
+
+    assert run(main, 1) == ([], {})
+
+
+def test_a_protocol_that_raises_fails_the_run_and_still_gets_what_follows():
+    lines = []
+
+    class Touchy(Line):
+        def data_received(self, data):
+            super().data_received(data)
+            if data == b"a":
+                raise ValueError("touched")
+
+    async def main(network):
+        loop = asyncio.get_running_loop()
+        await loop.create_server(lambda: lines.append(Touchy()) or lines[0], TWO, 5060)
+        line = await connect()
+        for piece in (b"a", b"b"):
+            line.transport.write(piece)
+
+    with pytest.raises(SimUnhandled, match="touched"):
+        run(main, 1)
+    assert lines[0].text == b"ab"
+
+
+def test_a_server_never_shows_a_client_certificate_that_it_could_not_verify():
+    async def main(network):
+        await listen(ssl=DeclaredTls(("scscf.home1.net",)))
+        forged = DeclaredTls(("icscf.home1.net",), authority="mallory's")
+        with pytest.raises(ssl.SSLError, match="unknown ca"):
+            await connect(ssl=forged, server_hostname="scscf.home1.net")
 
     run(main, 1)

@@ -149,9 +149,9 @@ async def _reach(network: Network, local: Address, target: Address) -> Listener:
     """SYN and SYN-ACK, with the retransmissions of RFC 9293 3.8.1."""
     timeout_s = SYN_TIMEOUT_S
     for _ in range(SYN_RETRIES + 1):
-        cut = network.separate(local.host, target.host)
+        cut = network.blocked(local.host, target.host)
         network.show("tcp", local, target, b"", Fate.PARTITIONED if cut else Fate.DELIVERED, "SYN")
-        if not cut and not network.separate(target.host, local.host):
+        if not cut and not network.blocked(target.host, local.host):
             await asyncio.sleep(network.latency(local.host, target.host))
             listener = network.listeners.get(target)
             network.show("tcp", target, local, b"", Fate.DELIVERED, "SYN-ACK" if listener else "RST")

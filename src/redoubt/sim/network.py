@@ -145,10 +145,15 @@ class Network:
         """Reset every stream between two hosts, or of one host; both sides see it at once. How many there
         were.
         """
-        ends = [end for end in self.connections.values() if _joins(end.local.host, end.remote.host, one, other)]
+        ends = [
+            end
+            for end in self.connections.values()
+            if end.dialled and _joins(end.local.host, end.remote.host, one, other)
+        ]
         for end in ends:
-            end.fail(ConnectionResetError("the network cut the connection"))
-        return len(ends) // 2
+            for broken in (end, end.outbound.receiver):
+                broken.fail(ConnectionResetError("the network cut the connection"))
+        return len(ends)
 
     def crash(self, host: str) -> None:
         """The host loses power: its ports are gone and nobody on it is told. Cancel its tasks yourself."""
@@ -226,6 +231,10 @@ class Network:
         return due
 
     # -- for streams -----------------------------------------------------------------------
+
+    def blocked(self, source: str, target: str) -> bool:
+        """Whether no piece of a stream gets through, however often it is sent."""
+        return self.separate(source, target) or self.link_between(source, target).loss >= 1.0
 
     def latency(self, source: str, target: str) -> float:
         """How long one piece of a stream takes: losses on the way are retransmissions (RFC 6298 5)."""

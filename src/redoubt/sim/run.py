@@ -58,6 +58,7 @@ def run(
         _judge_complaints(loop, complaints)
         return result
     except BaseException as failure:
+        _hear(loop, complaints)
         failure.add_note(_note(seed, network, loop, complaints))
         _wind_up(loop)
         raise
@@ -81,10 +82,15 @@ def _judge_leftovers(loop: SimLoop, allow_pending: bool | Sequence[str]) -> None
 
 
 def _judge_complaints(loop: SimLoop, complaints: Complaints) -> None:
-    for task in loop.unheard():
-        complaints(loop, {"message": f"nobody asked how {task.get_name()} ended", "exception": task.exception()})
+    _hear(loop, complaints)
     if complaints.contexts:
         raise SimUnhandled(f"nobody caught:\n{complaints}") from complaints.first_exception
+
+
+def _hear(loop: SimLoop, complaints: Complaints) -> None:
+    """Take in the failures of tasks that somebody holds and has not looked at."""
+    for task in loop.unheard():
+        complaints(loop, {"message": f"nobody asked how {task.get_name()} ended", "exception": task.exception()})
 
 
 def _wind_up(loop: SimLoop) -> None:

@@ -60,7 +60,7 @@ class Pipe:
 
     def _send_part(self, payload: bytes, flag: str) -> None:
         network, source, target = self._network, self.sender.local, self.sender.remote
-        fate = Fate.PARTITIONED if network.separate(source.host, target.host) else Fate.DELIVERED
+        fate = Fate.PARTITIONED if network.blocked(source.host, target.host) else Fate.DELIVERED
         network.show(self.sender.kind, source, target, payload, fate, flag)
         due = network.loop.time() + network.latency(source.host, target.host)
         self._last_due = max(self._last_due, due)
@@ -100,7 +100,7 @@ class Pipe:
     def _deliver(self, segment: Segment) -> bool:
         """Hand the first segment over; False when something on the way stopped it."""
         source, target = self.sender.local, self.sender.remote
-        if self._network.separate(source.host, target.host):
+        if self._network.blocked(source.host, target.host):
             return False
         payload: bytes | None = segment.payload
         if segment.payload and self._network.has_interceptors:
@@ -246,7 +246,7 @@ class StreamTransport(asyncio.Transport):
 
     def arrived(self, payload: bytes, flag: str) -> None:
         """Something came out of the inbound pipe."""
-        if flag == "ACK" and self.accept is not None:
+        if flag == "ACK" and self.accept is not None and not self._closing:
             self._context.run(self.accept, self)
         elif flag == "RST":
             self.fail(ConnectionResetError("connection reset by peer"))
