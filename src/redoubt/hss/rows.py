@@ -1,0 +1,83 @@
+"""Changes and records as rows of SQLite: the one place that knows the columns of schema.sql."""
+
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from redoubt.hss.records import Assignment, PrivateRecord, Provisioned, SetRegistration, Subscription
+from redoubt.hss.store import Added, Assigned, Change, NewPrivate, Removed, Reprovisioned, SequenceReserved
+
+_encode = msgspec.json.Encoder().encode
+_decode_provisioned = msgspec.json.Decoder(Provisioned).decode
+_decode_sets = msgspec.json.Decoder(tuple[SetRegistration, ...]).decode
+
+ONE_STATEMENT = (SequenceReserved, Assigned)
+"""The changes that are atomic without a savepoint."""
+
+
+def apply(writer: sqlite3.Connection, change: Change) -> None:
+    """Runs a change's statements, inside the caller's transaction."""
+    match change:
+        case SequenceReserved(impi, seq):
+            writer.execute("UPDATE private_identity SET reserved_seq = ? WHERE impi = ?", (seq, impi))
+        case Assigned(number, assignment):
+            _assign(writer, number, assignment)
+        case Removed(number):
+            writer.execute("DELETE FROM subscription WHERE number = ?", (number,))
+        case Added(provisioned, privates):
+            _add(writer, provisioned, privates)
+        case Reprovisioned(number, provisioned, assignment):
+            writer.execute(
+                "UPDATE subscription SET provisioned = ? WHERE number = ?", (_encode(provisioned), number)
+            )
+            writer.execute("DELETE FROM public_identity WHERE subscription = ?", (number,))
+            _add_identities(writer, number, provisioned)
+            _assign(writer, number, assignment)
+
+
+def _assign(writer: sqlite3.Connection, number: int, assignment: Assignment) -> None:
+    writer.execute(
+        "UPDATE subscription SET server_name = ?, candidate = ?, sets = ? WHERE number = ?",
+        (assignment.server_name, assignment.candidate, _encode(assignment.sets), number),
+    )
+
+
+def _add(writer: sqlite3.Connection, provisioned: Provisioned, privates: tuple[NewPrivate, ...]) -> None:
+    sets = tuple(SetRegistration() for _ in provisioned.sets)
+    cursor = writer.execute(
+        "INSERT INTO subscription (provisioned, sets) VALUES (?, ?)", (_encode(provisioned), _encode(sets))
+    )
+    number = cursor.lastrowid or 0
+    writer.executemany(
+        "INSERT INTO private_identity VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(one.impi, number, n, one.algorithm, one.amf, one.sealed, one.seq) for n, one in enumerate(privates)],
+    )
+    _add_identities(writer, number, provisioned)
+
+
+def _add_identities(writer: sqlite3.Connection, number: int, provisioned: Provisioned) -> None:
+    writer.executemany(
+        "INSERT INTO public_identity VALUES (?, ?, ?, ?)",
+        [
+            (identity.impu, number, position, identity.wildcard)
+            for position, one in enumerate(provisioned.sets)
+            for identity in one.identities
+        ],
+    )
+
+
+def subscription_of(number: int, row: tuple[Any, ...], privates: list[tuple[Any, ...]]) -> Subscription:
+    """A row of subscription (provisioned, server_name, candidate, sets) and its rows of private_identity.
+
+    A reserved SEQ counts as used: whoever reads it after a crash can't know better (TS 33.102 C.1.1).
+    """
+    return Subscription(
+        number,
+        _decode_provisioned(row[0]),
+        Assignment(row[1], row[2], _decode_sets(row[3])),
+        tuple(
+            PrivateRecord(impi, algorithm, amf, sealed, seq + 1, seq)
+            for impi, algorithm, amf, sealed, seq in privates
+        ),
+    )

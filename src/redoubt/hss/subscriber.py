@@ -1,0 +1,172 @@
+"""A subscriber as an operator gives it, checked field by field; what is wrong is said by the field's name.
+
+Identities are made canonical here, so that every table may compare them as text.
+"""
+
+import re
+from dataclasses import dataclass, replace
+
+from redoubt.aka.milenage import derive_opc
+from redoubt.aka.sequence import SQN_BITS, SequenceScheme
+from redoubt.aka.tuak import derive_topc
+from redoubt.diameter.cx import PublicIdentity, ServerCapabilities, ServiceProfile
+from redoubt.hss.keys import NONCE_OCTETS, Seal
+from redoubt.hss.records import NO_CAPABILITIES, ImplicitSet, Provisioned
+from redoubt.hss.store import Added, NewPrivate
+from redoubt.limits import HSS_IDENTITIES_PER_SUBSCRIPTION, HSS_IDENTITY_OCTETS
+from redoubt.secret import Secret
+from redoubt.sip.errors import SipError
+from redoubt.sip.uri import SipUri, TelUri, parse_uri
+from redoubt.sources import Randomness
+
+ALGORITHMS = {"milenage": ((16,), 16), "tuak": ((16, 32), 32)}
+"""Octets of K, and of OP and OPc (TOP and TOPc)."""
+DEFAULT_AMF = bytes.fromhex("8000")
+_WILDCARD_SAFE = re.compile(r"(?:[^()\\!|^$]|\\[.+*?])*")
+_UNBOUNDED = re.compile(r"(?<!\\)[*+{]")
+
+
+class ProvisioningError(Exception):
+    """The operator's fault: which field, what is wrong, what to write instead."""
+
+    def __init__(self, field: str, why: str) -> None:
+        super().__init__(f"{field}: {why}")
+        self.field = field
+        self.why = why
+
+
+@dataclass(frozen=True, slots=True)
+class PrivateIdentity:
+    """An IMPI with its card's keys: K, and OPc or OP (TS 33.102, TS 35.206, TS 35.231). `sqn` is the last one used."""
+
+    impi: str
+    k: Secret
+    opc: Secret | None = None
+    op: Secret | None = None
+    algorithm: str = "milenage"
+    amf: bytes = DEFAULT_AMF
+    sqn: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriber:
+    """An IMS subscription: private identities that share the public ones, which register set by set."""
+
+    privates: tuple[PrivateIdentity, ...]
+    sets: tuple[ImplicitSet, ...]
+    visited_networks: tuple[str, ...] = ()
+    capabilities: ServerCapabilities = NO_CAPABILITIES
+
+    @classmethod
+    def simple(cls, private: PrivateIdentity, *impus: str) -> "Subscriber":
+        """One private identity, and public ones that register together."""
+        profile = ServiceProfile(tuple(PublicIdentity(impu) for impu in impus))
+        return cls((private,), (ImplicitSet((profile,)),))
+
+
+def canonical_impu(impu: str, field: str = "impus") -> str:
+    """sip:user@host or tel:+number, as the tables have it."""
+    try:
+        uri = parse_uri(impu)
+    except SipError as fault:
+        raise ProvisioningError(field, f"{impu!r} is no URI ({fault.why}); write sip:user@domain") from None
+    if not isinstance(uri, SipUri | TelUri) or (isinstance(uri, SipUri) and not uri.user):
+        raise ProvisioningError(field, f"{impu!r} must be sip:user@domain or tel:+number (TS 23.003 13.4)")
+    if len(impu) > HSS_IDENTITY_OCTETS:
+        raise ProvisioningError(field, f"an identity has at most {HSS_IDENTITY_OCTETS} characters")
+    return uri.aor
+
+
+def added(subscriber: Subscriber, seal: Seal, randomness: Randomness) -> Added:
+    """The store's form of a subscriber: checked, canonical, keys sealed. Raises ProvisioningError."""
+    if not subscriber.privates:
+        raise ProvisioningError("impi", "a subscriber needs a private identity")
+    impis = [private.impi for private in subscriber.privates]
+    privates = tuple(_sealed(private, seal, randomness) for private in subscriber.privates)
+    return Added(provisioned_of(subscriber, impis), privates)
+
+
+def provisioned_of(subscriber: Subscriber, impis: list[str]) -> Provisioned:
+    """Its public half, checked and canonical."""
+    sets = tuple(_set(one, impis) for one in subscriber.sets)
+    known: set[str] = set()
+    for one in sets:
+        for identity in one.identities:
+            if identity.impu in known:
+                raise ProvisioningError("impus", f"{identity.impu} stands there twice")
+            known.add(identity.impu)
+    if not known:
+        raise ProvisioningError("impus", "a subscriber needs a public identity")
+    if len(known) > HSS_IDENTITIES_PER_SUBSCRIPTION:
+        raise ProvisioningError("impus", f"at most {HSS_IDENTITIES_PER_SUBSCRIPTION} for one subscriber")
+    networks = tuple(network.lower() for network in subscriber.visited_networks)
+    return Provisioned(sets, networks, subscriber.capabilities)
+
+
+def _set(one: ImplicitSet, impis: list[str]) -> ImplicitSet:
+    for impi in one.impis:
+        if impi not in impis:
+            raise ProvisioningError("sets", f"{impi} is none of the subscriber's private identities")
+    if not one.identities:
+        raise ProvisioningError("sets", "a registration set needs a public identity")
+    profiles = tuple(
+        replace(profile, identities=tuple(_identity(identity) for identity in profile.identities))
+        for profile in one.service_profiles
+    )
+    return ImplicitSet(profiles, one.impis)
+
+
+def _identity(identity: PublicIdentity) -> PublicIdentity:
+    if identity.wildcard:
+        _check_wildcard(identity.wildcard)
+        return replace(identity, impu=identity.impu or identity.wildcard)
+    return replace(identity, impu=canonical_impu(identity.impu))
+
+
+def _check_wildcard(wildcard: str) -> None:
+    """TS 23.003 13.4A; and no expression whose matching could take long: no groups, two repetitions."""
+    parts = wildcard.split("!")
+    if len(parts) != 3 or not parts[0].startswith(("sip:", "tel:")):
+        raise ProvisioningError("wildcard", f"{wildcard!r} must be like sip:room!.*!@example.net")
+    if not _WILDCARD_SAFE.fullmatch(parts[1]) or len(_UNBOUNDED.findall(parts[1])) > 2:
+        raise ProvisioningError("wildcard", f"{parts[1]!r}: no groups or alternatives, at most two repetitions")
+    try:
+        re.compile(parts[1])
+    except re.error as fault:
+        raise ProvisioningError("wildcard", f"{parts[1]!r} is no regular expression: {fault}") from None
+
+
+def _sealed(private: PrivateIdentity, seal: Seal, randomness: Randomness) -> NewPrivate:
+    impi, _, domain = private.impi.partition("@")
+    if not impi or not domain or ":" in private.impi or len(private.impi) > HSS_IDENTITY_OCTETS:
+        raise ProvisioningError("impi", f"{private.impi!r} must be user@domain, without sip: (TS 23.003 13.3)")
+    if len(private.amf) != 2:
+        raise ProvisioningError("amf", "must be 4 hexadecimal digits, such as 8000")
+    if not 0 <= private.sqn < 1 << SQN_BITS:
+        raise ProvisioningError("sqn", f"must have at most {SQN_BITS} bits")
+    opc = _opc(private)
+    nonce = randomness.octets(NONCE_OCTETS)
+    sealed = seal.close(private.impi, private.k, opc, nonce)
+    seq = SequenceScheme().split(private.sqn)[0]
+    return NewPrivate(private.impi, private.algorithm, private.amf, sealed, seq)
+
+
+def _opc(private: PrivateIdentity) -> Secret:
+    """OPc (TOPc) as given, or made from OP (TOP), which isn't stored."""
+    lengths = ALGORITHMS.get(private.algorithm)
+    if lengths is None:
+        raise ProvisioningError("algorithm", f"{private.algorithm!r} must be milenage or tuak")
+    k_octets, op_octets = lengths
+    if len(private.k) not in k_octets:
+        wanted = " or ".join(str(2 * octets) for octets in k_octets)
+        raise ProvisioningError("k", f"must have {wanted} hexadecimal digits")
+    given = [("opc", private.opc), ("op", private.op)]
+    present = [(name, value) for name, value in given if value is not None]
+    if len(present) != 1:
+        raise ProvisioningError("opc", "give either opc or op")
+    name, value = present[0]
+    if len(value) != op_octets:
+        raise ProvisioningError(name, f"must have {2 * op_octets} hexadecimal digits")
+    if name == "opc":
+        return value
+    return derive_topc(private.k, value) if private.algorithm == "tuak" else derive_opc(private.k, value)
