@@ -4,7 +4,9 @@ Everything is scanned left to right with `str` methods. `text.strip(CHARACTERS) 
 a text consists of these characters alone. Parameter names are lowered when read, values stay as written.
 """
 
+import sys
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from redoubt import limits
 from redoubt.sip.errors import SipError
@@ -87,22 +89,31 @@ def split_outside(text: str, separator: str) -> list[str]:
     """Split at a separator that stands outside quoted strings and angle brackets."""
     if '"' not in text and "<" not in text:
         return text.split(separator)
-    pieces, start, at, end = [], 0, 0, len(text)
-    while at < end:
-        character = text[at]
-        if character == '"':
-            at = quoted_end(text, at)
-        elif character == "<":
-            at = text.find(">", at) + 1
+    pieces, start, at, cut, bracket = [], 0, 0, -1, -1
+    while True:
+        # What was found beyond `at` stays found: a hostile line is not scanned again for each of its quotes.
+        cut = _next(text, separator, at, cut)
+        if cut == len(text):
+            pieces.append(text[start:])
+            return pieces
+        bracket = _next(text, "<", at, bracket)
+        mark = text.find('"', at, min(cut, bracket))
+        if mark >= 0:
+            at = quoted_end(text, mark)
+        elif bracket < cut:
+            at = text.find(">", bracket) + 1
             if not at:
                 raise malformed("an angle bracket is not closed")
         else:
-            if character == separator:
-                pieces.append(text[start:at])
-                start = at + 1
-            at += 1
-    pieces.append(text[start:])
-    return pieces
+            pieces.append(text[start:cut])
+            start = at = cut + 1
+
+
+def _next(text: str, character: str, at: int, known: int) -> int:
+    if known >= at:
+        return known
+    found = text.find(character, at)
+    return len(text) if found < 0 else found
 
 
 def split_list(text: str) -> list[str]:
@@ -119,7 +130,37 @@ def split_list(text: str) -> list[str]:
 
 def read_params(text: str) -> Params:
     """The parameters of `;a=b;c`, without the first semicolon."""
-    pieces = text.split(";") if '"' not in text else split_outside(text, ";")
+    if '"' in text:
+        return _params_one_by_one(split_outside(text, ";"))
+    if " " in text:
+        text = text.replace("; ", ";")
+    pieces = text.split(";")
+    if not (text.isascii() and text.isprintable()) or " " in text or "," in text or "<" in text or ">" in text:
+        return _params_one_by_one(pieces)
+    # Most parameters: what stands here can't be anything but names and values.
+    params: list[tuple[str, str | None]] = []
+    for piece in pieces:
+        name, equals, value = piece.partition("=")
+        if value:
+            params.append((_param_name(name), value))
+        elif equals:
+            raise malformed(f"parameter {name[:40]} has no value after '='")
+        else:
+            params.append((_param_name(name), None))
+    if len(params) > limits.SIP_HEADER_PARAMETERS:
+        raise malformed("too many header parameters", "limits.SIP_HEADER_PARAMETERS")
+    return tuple(params)
+
+
+@lru_cache(1024)
+def _param_name(name: str) -> str:
+    name = name.strip(" \t")
+    if not name or name.strip(TOKEN):
+        raise malformed(f"{name[:40]!r} is no name of a parameter")
+    return sys.intern(name.lower())
+
+
+def _params_one_by_one(pieces: list[str]) -> Params:
     if len(pieces) > limits.SIP_HEADER_PARAMETERS:
         raise malformed("too many header parameters", "limits.SIP_HEADER_PARAMETERS")
     return tuple([_param(piece) for piece in pieces])
@@ -127,11 +168,9 @@ def read_params(text: str) -> Params:
 
 def _param(piece: str) -> tuple[str, str | None]:
     name, equals, value = piece.partition("=")
-    name = name.strip(" \t")
-    if not name or name.strip(TOKEN):
-        raise malformed(f"{piece[:40]!r} is no parameter")
+    name = _param_name(name)
     if not equals:
-        return name.lower(), None
+        return name, None
     value = value.strip(" \t")
     if not value:
         raise malformed(f"parameter {name[:40]} has no value after '='")
@@ -140,7 +179,7 @@ def _param(piece: str) -> tuple[str, str | None]:
             raise malformed(f"parameter {name[:40]} goes on after its quoted value")
     elif value.strip(VALUE):
         raise malformed(f"parameter {name[:40]} has a value with forbidden characters")
-    return name.lower(), value
+    return name, value
 
 
 def value_and_params(text: str) -> tuple[str, Params]:

@@ -24,7 +24,12 @@ def read_head(octets: bytes) -> tuple[str, Headers, int | None]:
     known = CANONICAL.get
     for line in lines[1:]:
         name, colon, value = line.partition(":")
-        headers.append((known(name) or _unusual_name(name, colon), value.strip(" \t")))
+        if (canonical_name := known(name)) is not None:
+            headers.append((canonical_name, value.strip(" \t")))
+        elif line[:1] in (" ", "\t"):
+            _unfold(headers, line)
+        else:
+            headers.append((_unusual_name(name, colon), value.strip(" \t")))
     last = dict(headers)
     if len(last) != len(headers):
         _check_repeats(headers)
@@ -43,8 +48,6 @@ def _read_lines(octets: bytes) -> list[str]:
     ends = len(lines) - 1
     if "\0" in text or text.count("\r") != ends or text.count("\n") != ends:
         raise malformed("NUL, or a CR or LF without the other, in a header", "RFC 3261 7")
-    if "\r\n " in text or "\r\n\t" in text:
-        lines = _unfold(lines)
     if len(lines) > limits.SIP_HEADER_LINES + 1:
         raise malformed("too many header lines", "limits.SIP_HEADER_LINES")
     if len(octets) > limits.SIP_LINE_OCTETS:
@@ -52,17 +55,15 @@ def _read_lines(octets: bytes) -> list[str]:
     return lines
 
 
-def _unfold(lines: list[str]) -> list[str]:
+def _unfold(headers: Headers, line: str) -> None:
     """A line that starts with a blank continues the one before it (RFC 3261 7.3.1)."""
-    unfolded: list[list[str]] = []
-    for line in lines:
-        if line[:1] not in (" ", "\t"):
-            unfolded.append([line])
-        elif len(unfolded) < 2:
-            raise malformed("the start line is folded", "RFC 3261 7.1")
-        else:
-            unfolded[-1].append(line.strip(" \t"))
-    return [" ".join(pieces) if len(pieces) > 1 else pieces[0] for pieces in unfolded]
+    if not headers:
+        raise malformed("the start line is folded", "RFC 3261 7.1")
+    name, value = headers[-1]
+    value = " ".join((value, line.strip(" \t"))).strip(" \t")
+    if len(value) > limits.SIP_LINE_OCTETS:
+        raise malformed("a header line is too long", "limits.SIP_LINE_OCTETS")
+    headers[-1] = (name, value)
 
 
 def _check_line_lengths(lines: list[str]) -> None:

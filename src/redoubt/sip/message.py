@@ -4,7 +4,8 @@ Forwarding copies the list of headers and shares the strings. A typed view is pa
 for, and remembered until its header is changed, so change headers through the methods.
 """
 
-from typing import Self, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar, cast
 
 from redoubt import limits
 from redoubt.sip.errors import SipError
@@ -18,7 +19,7 @@ from redoubt.sip.reasons import REASONS
 from redoubt.sip.uri import Uri, parse_uri
 
 T = TypeVar("T")
-MANDATORY = ("Via", "From", "To", "Call-ID", "CSeq")  # RFC 3261 8.1.1, without Max-Forwards (RFC 2543)
+MANDATORY = frozenset(("Via", "From", "To", "Call-ID", "CSeq"))  # RFC 3261 8.1.1, without Max-Forwards (RFC 2543)
 
 
 class Message:
@@ -103,6 +104,23 @@ class Message:
         values = tuple([field.parse(text) for text in texts])
         self._every[name] = values
         return values
+
+    def read(self, fields: Mapping[str, Field[Any]]) -> None:
+        """Parse and remember every header that has a field here, in one pass; SipError 400 at a bad one."""
+        found: dict[str, list[object]] = {}
+        for name, text in self.headers:
+            field = fields.get(name)
+            if field is None or name in self._every:
+                continue
+            parse = field.parse
+            values = [parse(element) for element in split_list(text)] if field.listed else [parse(text)]
+            if name in found:
+                found[name] += values
+            else:
+                found[name] = values
+        for name, values in found.items():
+            self._every[name] = tuple(values)
+            self._first[name] = values[0]
 
     def put(self, field: Field[T], *values: T) -> None:
         """Replace all values of the header; without values, remove it."""
@@ -317,10 +335,8 @@ def parse_message(data: bytes) -> Request | Response:
 def read_message_head(octets: bytes) -> tuple[Request | Response, int | None]:
     """A message without its body, and its Content-Length. Checks what everything that follows relies on."""
     start, headers, length = read_head(octets)
-    present = dict(headers)
-    for name in MANDATORY:
-        if name not in present:
-            raise malformed(f"{name} is missing", "RFC 3261 8.1.1")
+    if not dict(headers).keys() >= MANDATORY:
+        raise malformed("Via, From, To, Call-ID or CSeq is missing", "RFC 3261 8.1.1")
     message = _start(start, headers)
     message.need(VIA)
     cseq = message.need(CSEQ)

@@ -165,7 +165,7 @@ def _sip(scheme: str, rest: str) -> SipUri:
     if at:
         user, colon, secret = userinfo.partition(":")
         password = secret if colon else None
-        if not user or user.strip(USER) or (password and password.strip(PASSWORD)):
+        if not _is_plain(user) or (password and password.strip(PASSWORD)):
             raise malformed("the user part of a SIP URI is malformed", CLAUSE)
     hostpart, _, headers = hostpart.partition("?")
     hostport, semicolon, parameters = hostpart.partition(";")
@@ -176,6 +176,10 @@ def _sip(scheme: str, rest: str) -> SipUri:
         raise malformed("the headers of a SIP URI are malformed", CLAUSE)
     params = _uri_params(parameters) if semicolon else ()
     return SipUri(scheme, user, password, host, port, params, headers)
+
+
+def _is_plain(user: str) -> bool:
+    return (user.isalnum() and user.isascii()) or bool(user and not user.strip(USER))
 
 
 def _tel(rest: str) -> TelUri:
@@ -202,6 +206,7 @@ def _uri_params(text: str) -> Params:
     return tuple(params)
 
 
+@lru_cache(limits.SIP_URIS_REMEMBERED)
 def read_hostport(text: str) -> tuple[str, int | None]:
     """host [":" port], as in URIs and Via."""
     if text[:1] == "[":

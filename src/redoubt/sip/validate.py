@@ -31,10 +31,7 @@ ROUTABLE_SCHEMES = frozenset(("urn",))
 def check_request(request: Request, *, hops: bool = True) -> None:
     """Refuse what RFC 3261 16.3 refuses: syntax 400, scheme 416, no hops left 483 (unless not `hops`)."""
     _check_request_uri(request)
-    for name in {name for name, _ in request.headers}:
-        field = BY_NAME.get(name)
-        if field is not None:
-            request.every(field)
+    request.read(BY_NAME)
     _check_contacts(request)
     if request.need(fields.VIA).branch == "z9hG4bK":
         raise malformed("a branch has nothing after the magic cookie", "RFC 4475 3.2.1")

@@ -5,7 +5,9 @@ All are a scheme and a comma list of `name=value`; Authentication-Info has no sc
 
 from dataclasses import dataclass, replace
 
-from redoubt.sip.grammar import TOKEN, malformed, quote, quoted_end, split_list, unquote
+from redoubt import limits
+from redoubt.sip.errors import SipError
+from redoubt.sip.grammar import TOKEN, malformed, quote, quoted_end, unquote
 
 # RFC 7616 3.3 to 3.5 and TS 24.229 7.2A.2: a few parameters stand without quotes, all others have them.
 BARE = frozenset(("algorithm", "stale", "nc", "qop", "expires"))
@@ -60,20 +62,41 @@ Challenge = Credentials
 
 
 def _params(text: str) -> tuple[tuple[str, str, bool], ...]:
+    """auth-param *(COMMA auth-param), scanned by the marks that end each piece."""
     params: list[tuple[str, str, bool]] = []
-    for element in split_list(text) if text else ():
-        name, equals, value = element.partition("=")
-        name, value = name.rstrip(" \t").lower(), value.lstrip(" \t")
-        if not equals or not name or name.strip(TOKEN):
-            raise malformed("an authentication parameter is malformed", "RFC 3261 25.1")
-        if value[:1] == '"':
-            if quoted_end(value, 0) != len(value):
-                raise malformed("an authentication parameter is malformed", "RFC 3261 25.1")
-            params.append((name, unquote(value), True))
-        elif not value or " " in value or "\t" in value:
-            raise malformed("an authentication parameter is malformed", "RFC 3261 25.1")
-        else:
-            params.append((name, value, False))
-    if len({name for name, _, _ in params}) != len(params):
+    at, end = 0, len(text)
+    while at < end:
+        equals = text.find("=", at)
+        if equals < 0:
+            raise _malformed()
+        name = text[at:equals].strip(" \t")
+        value, quoted, at = _value(text, equals + 1)
+        if not name or name.strip(TOKEN) or at == end:
+            raise _malformed()
+        params.append((name.lower(), value, quoted))
+    if len(params) > limits.SIP_HEADER_PARAMETERS or len({param[0] for param in params}) != len(params):
         raise malformed("an authentication parameter occurs twice", "RFC 7616 3.4")
     return tuple(params)
+
+
+def _value(text: str, at: int) -> tuple[str, bool, int]:
+    """The value at a place, whether it is quoted, and where the next parameter begins."""
+    while text[at : at + 1] in (" ", "\t"):
+        at += 1
+    quoted = text[at : at + 1] == '"'
+    close = quoted_end(text, at) if quoted else at
+    comma = text.find(",", close)
+    if comma < 0:
+        comma = len(text)
+    rest = text[close:comma].strip(" \t")
+    if quoted:
+        if rest:
+            raise _malformed()
+        return unquote(text[at:close]), True, comma + 1
+    if not rest or '"' in rest or not rest.isascii() or not rest.isprintable() or " " in rest:
+        raise _malformed()
+    return rest, False, comma + 1
+
+
+def _malformed() -> SipError:
+    return malformed("an authentication parameter is malformed", "RFC 3261 25.1")

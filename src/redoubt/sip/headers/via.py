@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from redoubt.sip.grammar import Params, change_params, find_param, malformed, print_params, read_params, token
 from redoubt.sip.uri import read_hostport
 
+USUAL = {f"SIP/2.0/{name}": name for name in ("UDP", "TCP", "TLS", "SCTP", "WS", "WSS")}
+
 
 @dataclass(frozen=True, slots=True)
 class Via:
@@ -20,10 +22,10 @@ class Via:
         """Blanks may stand around the slashes and the colon (RFC 4475 3.1.1.1)."""
         sent, semicolon, rest = text.partition(";")
         protocol, _, sent_by = sent.partition(" ")
-        if protocol[:8] != "SIP/2.0/" or not protocol[8:] or not sent_by:
-            protocol, sent_by = _spaced(sent)
+        transport = USUAL.get(protocol) if sent_by else None
+        if transport is None:
+            transport, sent_by = _spaced(sent)
         host, port = read_hostport(_tight(sent_by))
-        transport = token(protocol[8:]).upper()
         return cls(transport, host, port, read_params(rest) if semicolon else ())
 
     def param(self, name: str) -> str | None:
@@ -82,4 +84,4 @@ def _spaced(sent: str) -> tuple[str, str]:
     transport, _, sent_by = rest.partition(" ")
     if (name.upper(), version) != ("SIP", "2.0") or not sent_by:
         raise malformed("a Via is of another protocol", "RFC 3261 20.42")
-    return f"SIP/2.0/{transport}", sent_by
+    return token(transport).upper(), sent_by
