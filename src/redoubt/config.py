@@ -6,7 +6,6 @@ what to write instead; an unknown key is an error that names the nearest right o
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta, Struct, field
 
 # The protections of this network, by name. Each is decided in one place; `[test] protections_off` exists only so that a
@@ -32,7 +31,9 @@ PROTECTIONS = {
 }
 
 Seconds = Annotated[int, Meta(ge=1, description="seconds")]
-ListenOn = Annotated[str, Meta(pattern=r"^(udp|tcp|tls):.+:\d+$", description="TRANSPORT:HOST:PORT, port 0 lets the system choose")]
+ListenOn = Annotated[
+    str, Meta(pattern=r"^(udp|tcp|tls):.+:\d+$", description="TRANSPORT:HOST:PORT, port 0 lets the system choose")
+]
 
 
 class Section(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, rename="kebab"):

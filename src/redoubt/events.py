@@ -92,7 +92,7 @@ class Deregistered(Event, frozen=True, kw_only=True, tag=True, gc=False):
 
 
 class CallEnded(Event, frozen=True, kw_only=True, tag=True, gc=False):
-    """A session attempt ended: `status` of the INVITE's final response, or 0 while it was answered and then released."""
+    """A session attempt ended: `status` of the INVITE's final response."""
 
     call_id: str
     caller: str

@@ -43,7 +43,8 @@ def command(about: str, last: int, config_path: Path, as_json: bool) -> None:
         print_json({"about": about, "attempts": found})
     elif not found:
         fail(
-            f"nothing is known about {about}: no attempt reached this network since it started; is the phone's P-CSCF address right?"
+            f"nothing is known about {about}: no attempt reached this network since it started;"
+            " is the phone's P-CSCF address right?"
         )
     for attempt in found if not as_json else ():
         _print(attempt)

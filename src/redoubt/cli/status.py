@@ -33,7 +33,7 @@ Examples:
 @json_option
 @says_what_went_wrong
 def command(count: int, config_path: Path, as_json: bool) -> None:
-    """Show what a running network is doing: functions, addresses, table sizes, protections that are off, last events."""
+    """Show what a running network is doing: functions, addresses, tables, protections that are off, last events."""
     status = run(ask(control_socket(config_path), "status", events=count))
     if as_json:
         print_json(status)

@@ -1,4 +1,4 @@
-"""Cx: what a CSCF asks an HSS and an HSS tells a CSCF (TS 29.228, TS 29.229). Interface and values; the wire form comes later."""
+"""Cx: what a CSCF asks an HSS and an HSS tells a CSCF (TS 29.228, TS 29.229): interface and values."""
 
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -115,7 +115,7 @@ class ServiceProfile:
 
 @dataclass(frozen=True, slots=True)
 class UserProfile:
-    """What Cx-Pull brings: the implicit registration set of one IMPU, its service profiles, and the private identities."""
+    """What Cx-Pull brings: the implicit registration set of one IMPU and its service profiles."""
 
     impi: str
     service_profiles: tuple[ServiceProfile, ...]
@@ -184,7 +184,13 @@ class Cx(Protocol):
         ...
 
     async def server_assignment(
-        self, impi: str, impu: str, server_name: str, assignment_type: ServerAssignmentType, *, want_profile: bool = True
+        self,
+        impi: str,
+        impu: str,
+        server_name: str,
+        assignment_type: ServerAssignmentType,
+        *,
+        want_profile: bool = True,
     ) -> ServerAssignmentAnswer:
         """SAR (TS 29.228 6.1.2). `impi` may be empty for UNREGISTERED_USER."""
         ...
@@ -194,7 +200,7 @@ class Cx(Protocol):
         ...
 
 
-class HssUnavailable(Exception):  # noqa: N818 - it names what happened
+class HssUnavailable(Exception):
     """The HSS did not answer in time, or said UNABLE_TO_COMPLY at the transport level."""
 
 

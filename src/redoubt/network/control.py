@@ -1,4 +1,4 @@
-"""The control socket: how commands reach a running network. One line of JSON each way, on a Unix socket of mode 0600."""
+"""The control socket: how commands reach a running network. A line of JSON each way, on a Unix socket of mode 0600."""
 
 import asyncio
 import os

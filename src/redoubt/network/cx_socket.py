@@ -1,7 +1,8 @@
 """Cx between processes of one machine, over a Unix socket of mode 0600 in the state directory.
 
 The same interface as in one process, so that `redoubt up --only ...` may split a network in any way on one host. Hosts
-apart need Diameter. Frames are a length of four octets and a msgpack array [number, method or None, arguments or answer].
+apart need Diameter.
+A frame is a length of four octets and a msgpack array [number, method or None, arguments or answer].
 """
 
 import asyncio

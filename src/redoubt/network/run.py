@@ -63,7 +63,7 @@ class Network:
         randomness: Randomness | None = None,
         epoch_s: float | None = None,
     ) -> Self:
-        """Opens the stores and sockets of the functions named in `only`. Raises ConfigError for what an operator got wrong."""
+        """Opens the stores and sockets of the functions named in `only`. Raises ConfigError."""
         chosen = frozenset(only)
         if unknown := chosen - set(FUNCTIONS):
             raise ConfigError(f"there is no function {', '.join(sorted(unknown))}; known are {', '.join(FUNCTIONS)}")

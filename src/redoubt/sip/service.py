@@ -100,9 +100,7 @@ class Context:
 
     def bug(self, call_id: str) -> None:
         """Records the exception that is being handled."""
-        self.events.emit(
-            Bug(at=self.clock.now(), node=self.node, call_id=call_id, traceback=traceback.format_exc())
-        )
+        self.events.emit(Bug(at=self.clock.now(), node=self.node, call_id=call_id, traceback=traceback.format_exc()))
 
 
 class Cancellation:
@@ -147,9 +145,7 @@ class Root:
 
     __slots__ = ("after", "cancelled", "context", "deadline", "send", "trace")
 
-    def __init__(
-        self, context: Context, trace: str, deadline: float, send: Callable[[Response], None]
-    ) -> None:
+    def __init__(self, context: Context, trace: str, deadline: float, send: Callable[[Response], None]) -> None:
         self.context = context
         self.trace = trace
         self.deadline = deadline
@@ -208,7 +204,7 @@ class Exchange:
 async def enter(
     service: Service, request: Request, exchange: Exchange, caller: str, on_response: OnResponse | None = None
 ) -> Response | None:
-    """Calls `service` as `caller`: faults become responses, responses pass `on_response`. Never raises for the far side."""
+    """Calls `service` as `caller`: faults become responses, responses pass `on_response`."""
     child = Exchange(internal_flow(caller), exchange.root, exchange, on_response)
     return await _answered(service, request, child)
 
