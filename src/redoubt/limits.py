@@ -37,6 +37,7 @@ HSS_IDENTITY_OCTETS = 512  # far above any real IMPU; bounds the matching of wil
 # pushes out a phone's challenge before its answer (about a second) must bring 100 000 a second.
 IMPU_OCTETS = 255  # what a wildcard is matched against; no identity in use is longer than an NAI of 253
 CHALLENGES_OPEN = 100_000
+CHALLENGES_PER_MINUTE = 7  # unanswered ones of a private identity; below HssConfig.max_pending_per_user
 CHALLENGES_PER_USER = 8  # as many contacts of one private identity may be registering at once
 VECTORS_STOCKED = 10_000  # private identities with fetched and unused vectors
 FAILURES_REMEMBERED = 50_000  # (private identity, source) pairs with wrong responses
@@ -80,3 +81,5 @@ DIALOGS_PER_PHONE = 64
 DIALOG_LIFETIME_S = 12 * 3600  # without any request: longer than calls last, short enough that lost BYEs leave nothing
 BINDINGS_PER_FLOW = 16  # a phone registers a few identities over one flow, a forger as many as it can
 MAX_BREADTH = 60  # RFC 5393 5.3.3: the branches that one request may become
+HSS_IMPORT_SUBSCRIBERS = 1_000_000  # an import is one transaction; that many take about a minute
+HSS_IMPORT_LINE_OCTETS = 1024 * 1024  # a subscription with all identities and filter criteria is far below

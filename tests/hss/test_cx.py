@@ -29,7 +29,8 @@ from redoubt.hss.hss import Hss
 from redoubt.hss.records import ImplicitSet
 from redoubt.hss.subscriber import Subscriber
 from redoubt.secret import Secret
-from .conftest import ALICE, ALICE_IMPU, BOB, BOB_IMPU, K, OPC, REALM, S1, S2, private, with_subscribers
+
+from .conftest import ALICE, ALICE_IMPU, BOB, BOB_IMPU, OPC, REALM, S1, S2, K, private, with_subscribers
 
 T = ServerAssignmentType
 REGISTRATION = UserAuthorizationType.REGISTRATION

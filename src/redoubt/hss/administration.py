@@ -4,7 +4,7 @@ TS 29.228 clauses 6.1.3 (RTR) and 6.2.2 (PPR). The store changes first, then the
 reached, what it does next with the user is refused by the HSS.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from redoubt.diameter.cx import (
@@ -59,6 +59,13 @@ class Administration:
         if subscription is None:
             raise ProvisioningError("identity", f"{identity} is not provisioned")
         return subscription
+
+    def subscriptions(self) -> Iterator[Subscription]:
+        """All of them, as last committed, in order of their making."""
+        for number in self._store.numbers():
+            subscription = self._store.load(number)
+            if subscription is not None:
+                yield subscription
 
     async def remove(self, identity: str) -> None:
         """Takes the whole subscription away; its S-CSCF gets an RTR (PERMANENT_TERMINATION)."""

@@ -85,7 +85,11 @@ class AuthenticationCentre:
         return int.from_bytes(exclusive_or(sent.auts[:SQN_OCTETS], functions.f5_star(sent.rand)), "big")
 
     def plan(self, record: PrivateRecord, server_name: str, count: int, sqn_ms: int | None) -> Plan:
-        """The next `count` numbers, after the card's if it is out of range; raises SequenceExhausted."""
+        """The next `count` numbers, after the card's if it is out of range.
+
+        Raises SequenceExhausted, and NotSealedHere before anything is reserved for keys that can't be used.
+        """
+        self.functions(record)
         first, reserved = record.next_seq, record.reserved_seq
         if sqn_ms is not None:
             sqn_he = self._scheme.join(first - 1, 0)

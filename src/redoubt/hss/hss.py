@@ -64,7 +64,7 @@ class Hss:
         self.administration = Administration(context, self.subscriptions, store, seal, self.clients)
 
     @classmethod
-    def open(cls, context: Context, config: HssConfig, realm: str, state: Path) -> Self:
+    async def open(cls, context: Context, config: HssConfig, realm: str, state: Path) -> Self:
         """With the database and the key file of the state directory; raises ConfigError."""
         key = read_key_file(state / config.key_file)
         store = open_store(state / config.database, key, context.randomness)

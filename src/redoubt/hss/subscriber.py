@@ -79,11 +79,20 @@ def canonical_impu(impu: str, field: str = "impus") -> str:
 
 def added(subscriber: Subscriber, seal: Seal, randomness: Randomness) -> Added:
     """The store's form of a subscriber: checked, canonical, keys sealed. Raises ProvisioningError."""
+    provisioned, opcs = checked(subscriber)
+    privates = tuple(
+        _sealed(private, opc, seal, randomness)
+        for private, opc in zip(subscriber.privates, opcs, strict=True)
+    )
+    return Added(provisioned, privates)
+
+
+def checked(subscriber: Subscriber) -> tuple[Provisioned, list[Secret]]:
+    """Its public half, canonical, and the OPc of each private identity. Raises ProvisioningError."""
     if not subscriber.privates:
         raise ProvisioningError("impi", "a subscriber needs a private identity")
-    impis = [private.impi for private in subscriber.privates]
-    privates = tuple(_sealed(private, seal, randomness) for private in subscriber.privates)
-    return Added(provisioned_of(subscriber, impis), privates)
+    opcs = [_checked_private(private) for private in subscriber.privates]
+    return provisioned_of(subscriber, [private.impi for private in subscriber.privates]), opcs
 
 
 def provisioned_of(subscriber: Subscriber, impis: list[str]) -> Provisioned:
@@ -136,7 +145,7 @@ def _check_wildcard(wildcard: str) -> None:
         raise ProvisioningError("wildcard", f"{parts[1]!r} is no regular expression: {fault}") from None
 
 
-def _sealed(private: PrivateIdentity, seal: Seal, randomness: Randomness) -> NewPrivate:
+def _checked_private(private: PrivateIdentity) -> Secret:
     impi, _, domain = private.impi.partition("@")
     if not impi or not domain or ":" in private.impi or len(private.impi) > HSS_IDENTITY_OCTETS:
         raise ProvisioningError("impi", f"{private.impi!r} must be user@domain, without sip: (TS 23.003 13.3)")
@@ -144,7 +153,10 @@ def _sealed(private: PrivateIdentity, seal: Seal, randomness: Randomness) -> New
         raise ProvisioningError("amf", "must be 4 hexadecimal digits, such as 8000")
     if not 0 <= private.sqn < 1 << SQN_BITS:
         raise ProvisioningError("sqn", f"must have at most {SQN_BITS} bits")
-    opc = _opc(private)
+    return _opc(private)
+
+
+def _sealed(private: PrivateIdentity, opc: Secret, seal: Seal, randomness: Randomness) -> NewPrivate:
     nonce = randomness.octets(NONCE_OCTETS)
     sealed = seal.close(private.impi, private.k, opc, nonce)
     seq = SequenceScheme().split(private.sqn)[0]

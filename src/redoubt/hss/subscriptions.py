@@ -63,15 +63,15 @@ class Subscriptions:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         for subscription in touched:
             subscription.busy = done
+        written = False
         try:
             await self._store.write(changes)
-        except BaseException:
-            for subscription in touched:
-                self.forget(subscription)
-            raise
+            written = True
         finally:
             for subscription in touched:
                 subscription.busy = None
+                if not written:
+                    self.forget(subscription)
             done.set_result(None)
 
     def forget(self, subscription: Subscription) -> None:
