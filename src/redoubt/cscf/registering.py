@@ -5,12 +5,14 @@ I-CSCF and S-CSCF read it the same way, so that a malformed one is refused befor
 
 from dataclasses import dataclass
 
+from redoubt.events import Check, Fault
 from redoubt.limits import IMPU_OCTETS
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import AUTHORIZATION, CONTACT, EXPIRES
 from redoubt.sip.headers.addresses import STAR, NameAddr
 from redoubt.sip.headers.credentials import Credentials
 from redoubt.sip.message import Request
+from redoubt.sip.service import Context, Exchange
 from redoubt.sip.uri import OtherUri, SipUri, Uri
 
 NO_CREDENTIALS = Credentials("Digest")
@@ -61,9 +63,7 @@ def read_register(request: Request) -> RegisterRequest:
     if len(impi) > IMPU_OCTETS or len(impu) > IMPU_OCTETS:
         raise SipError(400, "an identity is longer than any can be", "limits.IMPU_OCTETS")
     cseq = request.cseq
-    return RegisterRequest(
-        impi, impu, credentials, addresses, star, expires, request.call_id, cseq.number
-    )
+    return RegisterRequest(impi, impu, credentials, addresses, star, expires, request.call_id, cseq.number)
 
 
 def public_identity(uri: Uri) -> str:
@@ -84,3 +84,41 @@ def _is_readable(contact: NameAddr) -> bool:
     if not isinstance(contact.uri, SipUri):
         raise SipError(400, "a contact of a phone is a SIP URI", "TS 24.229 5.1.1.2")
     return True
+
+
+def report(
+    context: Context,
+    register: RegisterRequest,
+    step: str,
+    rule: str,
+    passed: bool,
+    expected: str = "",
+    seen: str = "",
+    fault: Fault = Fault.NONE,
+    clause: str = "",
+    advice: str = "",
+) -> None:
+    """Tells what decided in a registration: the material of `redoubt explain`."""
+    context.events.emit(
+        Check(
+            at=context.clock.now(),
+            node=context.node,
+            call_id=register.call_id,
+            step=step,
+            rule=rule,
+            passed=passed,
+            impi=register.impi,
+            impu=register.impu,
+            expected=expected,
+            seen=seen,
+            fault=fault,
+            clause=clause,
+            advice=advice,
+        )
+    )
+
+
+def demand_core_peer(context: Context, exchange: Exchange) -> None:
+    """I- and S-CSCF take SIP from core nodes only (TS 33.203 Annex J): whoever else gets in is refused."""
+    if not exchange.flow.trusted and context.enforces("core-peers"):
+        raise SipError(403, "the sender is no node of this network's core", "TS 33.203 Annex J")

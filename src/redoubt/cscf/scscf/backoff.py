@@ -1,5 +1,5 @@
-"""Back-off after wrong responses (TS 24.229 5.4.1): a source that keeps failing for a private identity waits, longer each
-time. The identity itself is never locked: its owner at another source, or on a protected first hop, is served.
+"""Back-off after wrong responses (TS 24.229 5.4.1): a source that keeps failing for a private identity waits, longer
+each time. The identity itself is never locked: its owner at another source, or on a protected first hop, is served.
 """
 
 from collections import OrderedDict

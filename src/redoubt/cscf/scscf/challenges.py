@@ -1,7 +1,7 @@
 """Open challenges and unused vectors (TS 33.203 6.1.1, TS 24.229 5.4.1.2.1): each vector is sent once, each nonce
 answered once, and nothing of either outlives its timer.
 
-Challenges end in the order in which they began, as reg-await-auth is one constant: a queue and one timer serve them all.
+Challenges end in the order in which they began, as reg-await-auth is one constant: one timer serves them all.
 """
 
 import asyncio
@@ -23,7 +23,6 @@ class Challenge:
     impu: str
     contact: str
     call_id: str
-    source: str
     vector: AuthenticationVector
     protected: bool  # its REGISTER came on a protected first hop
     deadline: float
@@ -45,7 +44,7 @@ class Challenges:
         return len(self._protected) + len(self._unprotected)
 
     def open(self, challenge: Challenge) -> Challenge | None:
-        """Starts reg-await-auth. Returns the same contact's older challenge, which ends; so do the oldest of too many."""
+        """Starts reg-await-auth. Returns the same contact's older challenge, which ends; so do the oldest of many."""
         mine = self._by_user.setdefault(challenge.impi, {})
         older = mine.get(challenge.contact)
         if older is not None:

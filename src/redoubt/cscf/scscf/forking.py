@@ -148,7 +148,9 @@ def best(responses: list[Response]) -> Response:
 def _rank(response: Response) -> tuple[int, int]:
     if response.status >= 600:
         return (0, 0)
-    within = 0 if response.status in PREFERRED_4XX else 2 if response.status in (408, 430, 480, 487, 503) else 1
+    within = (
+        0 if response.status in PREFERRED_4XX else 2 if response.status in (408, 430, 480, 487, 503) else 1
+    )
     return (response.status // 100, within)
 
 
@@ -158,7 +160,9 @@ def breadth_of(request: Request) -> int:
     return MAX_BREADTH if said is None else min(said, MAX_BREADTH)
 
 
-def targets_of(request: Request, bindings: list[Binding], aim: Callable[[Request, Binding], None]) -> list[tuple[Request, float]]:
+def targets_of(
+    request: Request, bindings: list[Binding], aim: Callable[[Request, Binding], None]
+) -> list[tuple[Request, float]]:
     """A copy of the request for each contact, aimed at it."""
     targets = []
     for binding in bindings:

@@ -64,6 +64,7 @@ class Registrations:
 
     def __init__(self) -> None:
         self._by_impu: dict[str, RegisteredSet] = {}
+        self._by_impi: dict[str, tuple[RegisteredSet, ...]] = {}
         self._wildcarded: list[RegisteredSet] = []
         self._expiries: Lapses[Binding] = Lapses()
         self._sets = 0
@@ -88,10 +89,13 @@ class Registrations:
         live = [binding for binding in found.bindings.values() if binding.expires_at > now]
         return live if len(live) < 2 else sorted(live, key=lambda binding: -binding.q)
 
-    def sets_of(self, impi: str) -> list[RegisteredSet]:
-        """Every set in which the private identity has a binding; only rare requests of the HSS ask this."""
-        sets = dict.fromkeys(self._by_impu.values())
-        return [s for s in sets if s.bindings_of(impi)]
+    def sets_of(self, impi: str) -> tuple[RegisteredSet, ...]:
+        """Every set in which the private identity has a binding."""
+        return self._by_impi.get(impi, ())
+
+    def set_of(self, binding: Binding) -> RegisteredSet | None:
+        """The set that holds this very binding."""
+        return next((s for s in self.sets_of(binding.impi) if s.bindings.get(binding.key) is binding), None)
 
     def add(self, profile: UserProfile, binding: Binding) -> RegisteredSet:
         """Puts a binding in, in the place of the one with the same key."""
@@ -106,6 +110,9 @@ class Registrations:
         if earlier is not None:
             self._expiries.discard(earlier)
         found.bindings[binding.key] = binding
+        sets = self._by_impi.get(binding.impi, ())
+        if found not in sets:
+            self._by_impi[binding.impi] = (*sets, found)
         self._expiries.put(binding)
         return found
 
@@ -119,6 +126,12 @@ class Registrations:
             return
         del found.bindings[binding.key]
         self._expiries.discard(binding)
+        if not found.bindings_of(binding.impi):
+            left = tuple([s for s in self._by_impi[binding.impi] if s is not found])
+            if left:
+                self._by_impi[binding.impi] = left
+            else:
+                del self._by_impi[binding.impi]
         if not found.bindings:
             self._sets -= 1
             self._drop(found)

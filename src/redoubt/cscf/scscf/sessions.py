@@ -1,4 +1,4 @@
-"""Sessions at the S-CSCF (TS 24.229 5.4.3): the originating half serves the caller, the terminating half the called user."""
+"""Sessions at the S-CSCF (TS 24.229 5.4.3): one half serves the caller, the other the called user."""
 
 import asyncio
 
@@ -65,21 +65,40 @@ class Sessions:
                 continue
             identity = found.identity(impu)
             if identity is None or identity.barred:
-                self._check(request, "the caller's identity is not barred", False, impu=impu, fault=Fault.POLICY,
-                            clause="TS 24.229 5.4.3.2", advice="lift the barring of this identity in the HSS")
+                self._check(
+                    request,
+                    "the caller's identity is not barred",
+                    False,
+                    impu=impu,
+                    fault=Fault.POLICY,
+                    clause="TS 24.229 5.4.3.2",
+                    advice="lift the barring of this identity in the HSS",
+                )
                 raise SipError(403, f"{impu} is barred", "TS 24.229 5.4.3.2")
             self._check(request, "the caller is registered here", True, impu=impu)
             return found
         seen = request.get("P-Asserted-Identity") or "no asserted identity"
-        self._check(request, "the caller is registered here", False, seen=seen, fault=Fault.IDENTITY,
-                    clause="TS 24.229 5.4.3.2", advice="the phone must register again: this S-CSCF knows nothing of it")
+        self._check(
+            request,
+            "the caller is registered here",
+            False,
+            seen=seen,
+            fault=Fault.IDENTITY,
+            clause="TS 24.229 5.4.3.2",
+            advice="the phone must register again: this S-CSCF knows nothing of it",
+        )
         raise SipError(403, "the caller is not registered here", "TS 24.229 5.4.3.2")
 
     def _assert_number(self, request: Request, served: RegisteredSet) -> None:
         """A caller who is asserted by SIP URI alone is asserted by its telephone number too (TS 24.229 5.4.3.2)."""
         asserted = request.every(P_ASSERTED_IDENTITY)
         uri = asserted[0].uri
-        if len(asserted) > 1 or not isinstance(uri, SipUri) or not uri.user or uri.user[0] not in "+0123456789":
+        if (
+            len(asserted) > 1
+            or not isinstance(uri, SipUri)
+            or not uri.user
+            or uri.user[0] not in "+0123456789"
+        ):
             return
         number = f"tel:{uri.user}"
         identity = served.identity(number)
@@ -109,8 +128,8 @@ class Sessions:
         else:
             response = await self._fork(request, exchange, bindings)
         if response is not None and response.status >= 300 and request.method == "INVITE":
-            self._check(request, "the called user answers", False, impu=called, seen=f"{response.status} {response.reason}",
-                        fault=Fault.CALLEE, clause="RFC 3261 21", advice="")
+            seen = f"{response.status} {response.reason}"
+            self._check(request, "the called user answers", False, impu=called, seen=seen, fault=Fault.CALLEE)
         return response
 
     def _called_user(self, request: Request) -> list[Binding]:
@@ -119,26 +138,41 @@ class Sessions:
         impu = uri.aor
         found = self._registrations.find(impu)
         if found is None:
-            self._refuse_unregistered(request, impu, is_ours=not isinstance(uri, SipUri) or uri.host == self._realm)
-        assert found is not None
+            raise self._unregistered(
+                request, impu, is_ours=not isinstance(uri, SipUri) or uri.host == self._realm
+            )
         identity = found.identity(impu)
         if identity is None or identity.barred:
-            self._check(request, "the called identity is not barred", False, impu=impu, fault=Fault.POLICY,
-                        clause="TS 24.229 5.4.3.3", advice="lift the barring of this identity in the HSS")
+            self._check(
+                request,
+                "the called identity is not barred",
+                False,
+                impu=impu,
+                fault=Fault.POLICY,
+                clause="TS 24.229 5.4.3.3",
+                advice="lift the barring of this identity in the HSS",
+            )
             raise SipError(404, f"{impu} is barred", "TS 24.229 5.4.3.3 step 1")
         bindings = self._registrations.contacts(impu, asyncio.get_running_loop().time())
         if not bindings:
-            self._refuse_unregistered(request, impu, is_ours=True)
+            raise self._unregistered(request, impu, is_ours=True)
         self._check(request, "the called user is registered here", True, impu=impu)
         return bindings
 
-    def _refuse_unregistered(self, request: Request, impu: str, is_ours: bool) -> None:
+    def _unregistered(self, request: Request, impu: str, is_ours: bool) -> SipError:
         """Not registered, or only on the way to it: 480; not of this network: 404 (TS 24.229 5.4.3.3)."""
-        self._check(request, "the called user is registered here", False, impu=impu, fault=Fault.CALLEE,
-                    clause="TS 24.229 5.4.3.3", advice="the called phone must register first")
+        self._check(
+            request,
+            "the called user is registered here",
+            False,
+            impu=impu,
+            fault=Fault.CALLEE,
+            clause="TS 24.229 5.4.3.3",
+            advice="the called phone must register first",
+        )
         if is_ours:
-            raise SipError(480, f"{impu} is not registered", "TS 24.229 5.4.3.3 step 3")
-        raise SipError(404, f"{impu} is not a user of this network", "TS 24.229 5.4.3.3 step 1")
+            return SipError(480, f"{impu} is not registered", "TS 24.229 5.4.3.3 step 3")
+        return SipError(404, f"{impu} is not a user of this network", "TS 24.229 5.4.3.3 step 1")
 
     async def _fork(self, request: Request, exchange: Exchange, bindings: list[Binding]) -> Response | None:
         fork = Fork(self._context, self._next, exchange, _reachable, request.method == "INVITE")
@@ -147,7 +181,7 @@ class Sessions:
     # ---- both
 
     async def in_dialog(self, request: Request, exchange: Exchange) -> Response | None:
-        """TS 24.229 5.4.3.2 and 5.4.3.3, subsequent requests: on along the Route. Both halves in this node are one step."""
+        """TS 24.229 5.4.3.2 and 5.4.3.3, subsequent requests: on along the Route. Both halves here are one step."""
         while (route := request.first(ROUTE)) is not None and str(route) == self._own_route:
             request.pop_first(ROUTE)
         response = await forward(self._next, request, exchange, self._context.node, _reachable)
