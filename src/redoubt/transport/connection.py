@@ -25,7 +25,7 @@ class Keeper(Protocol):
 
 
 OnStream = Callable[[Flow], StreamReceiver]
-VouchStream = Callable[[asyncio.BaseTransport, Address], Security]
+VouchStream = Callable[[Zone, asyncio.BaseTransport, Address], Security]
 
 
 class Connection(asyncio.Protocol):
@@ -51,7 +51,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         remote: Address = transport.get_extra_info("peername")[:2]
         local: Address = transport.get_extra_info("sockname")[:2]
-        security = self._vouch(transport, remote)
+        security = self._vouch(self.zone, transport, remote)
         self.flow = Flow(
             self.kind, local, remote, self.zone, security, self._send, self._is_closed, self.close
         )

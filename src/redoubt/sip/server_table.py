@@ -1,0 +1,67 @@
+"""The server transactions of a node (RFC 3261 17.2.3): which one a request belongs to, and room for new ones."""
+
+from functools import partial
+
+from redoubt import limits
+from redoubt.sip.headers.via import Via
+from redoubt.sip.message import Request
+from redoubt.sip.server_invite import InviteServer
+from redoubt.sip.server_noninvite import NonInviteServer
+from redoubt.sip.transaction import Surroundings
+from redoubt.transport.flow import Flow
+
+ServerTransaction = InviteServer | NonInviteServer
+Key = tuple[object, ...]
+MAGIC_COOKIE = "z9hG4bK"
+
+
+class ServerTable:
+    """Finds and makes server transactions. The source is part of the key, so nobody reaches those of others."""
+
+    def __init__(self, around: Surroundings, limit: int = limits.SERVER_TRANSACTIONS) -> None:
+        self._around = around
+        self._limit = limit
+        self._live: dict[Key, ServerTransaction] = {}
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def find(self, key: Key) -> ServerTransaction | None:
+        return self._live.get(key)
+
+    def add(self, key: Key, method: str, reply: Flow) -> ServerTransaction:
+        """A new transaction whose responses go out on `reply`."""
+        if len(self._live) >= self._limit:
+            self._make_room()
+        ended = partial(self._live.pop, key, None)
+        machine: ServerTransaction
+        if method == "INVITE":
+            machine = InviteServer(reply, self._around, ended)
+        else:
+            machine = NonInviteServer(reply, self._around, ended)
+        self._live[key] = machine
+        return machine
+
+    def close(self) -> None:
+        self._live.clear()
+
+    def _make_room(self) -> None:
+        """The oldest that are answered end early; those whose answer is awaited are bounded by limits.EXCHANGES."""
+        oldest: list[ServerTransaction] = []
+        for machine in self._live.values():
+            if not machine.awaits_response:
+                oldest.append(machine)
+                if len(oldest) >= 64:
+                    break
+        for machine in oldest:
+            machine.drop()
+
+
+def key_of(request: Request, via: Via, flow: Flow, method: str) -> Key:
+    """RFC 3261 17.2.3; `method` is INVITE for its ACK and its CANCEL. A connection may change, its host may not."""
+    source: object = flow.remote[0] if flow.is_reliable else flow.remote
+    branch = via.branch
+    if branch is not None and branch.startswith(MAGIC_COOKIE):
+        return (branch, via.host, via.port, method, source)
+    cseq = request.cseq  # an RFC 2543 client: 17.2.3 second list; To is left out, as an ACK has another tag
+    return (request.call_id, request.get("From"), request.uri, cseq.number, via.host, via.port, branch, method, source)

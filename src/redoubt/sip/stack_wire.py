@@ -1,0 +1,65 @@
+"""The last step of every SIP message of a node: onto its flow, and in front of whoever watches."""
+
+from redoubt.events import MessageSeen
+from redoubt.sip.service import Context
+from redoubt.transport.flow import Address, Flow
+
+HIDDEN = ('ck="', 'ik="')  # TS 24.229 7.2A.1: keys that the S-CSCF gives to the P-CSCF in a challenge
+
+
+class Wire:
+    """Sends octets on flows; shows messages while `events.tracing` is on and costs nothing else otherwise."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._events = context.events
+
+    def send(self, flow: Flow, data: bytes) -> None:
+        """Raises FlowFailed."""
+        flow.send(data)
+        if self._events.tracing:
+            self._show(flow.local, flow.remote, flow.transport, data)
+
+    def received(self, flow: Flow, data: bytes) -> None:
+        """Shows a message that came in. Ask for it only while tracing."""
+        self._show(flow.remote, flow.local, flow.transport, data)
+
+    def _show(self, sender: Address, receiver: Address, transport: str, data: bytes) -> None:
+        text = data.decode("utf-8", "replace")
+        self._events.emit(
+            MessageSeen(
+                at=self._context.clock.now(),
+                node=self._context.node,
+                sender=named(sender),
+                receiver=named(receiver),
+                transport=transport,
+                text=redacted(text),
+                call_id=_call_id(text),
+            )
+        )
+
+
+def named(address: Address) -> str:
+    """`ip:port`, as events name a party that they know no better name of."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def redacted(text: str) -> str:
+    """The message without key material, for eyes."""
+    for name in HIDDEN:
+        start = text.lower().find(name)
+        while start >= 0:
+            value = start + len(name)
+            end = text.find('"', value)
+            text = text[:value] + "hidden" + (text[end:] if end >= 0 else "")
+            start = text.lower().find(name, value)
+    return text
+
+
+def _call_id(text: str) -> str:
+    for line in text.split("\r\n\r\n", 1)[0].split("\r\n"):
+        name, _, value = line.partition(":")
+        if name.strip().lower() in ("call-id", "i"):
+            return value.strip()
+    return ""

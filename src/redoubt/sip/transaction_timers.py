@@ -1,0 +1,80 @@
+"""Timer values (RFC 3261 17.1.1.1 and table 4, TS 24.229 7.7) and the lanes that keep running timers cheap.
+
+Transactions use few distinct delays, and timers of one delay fire in the order in which they started. So each delay
+has one queue and one timer of the loop. A timer is never taken back: a transaction ignores one that no longer matters.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from redoubt.transport.flow import Flow, Zone
+
+SLACK_S = 0.0005  # a loop may count in milliseconds and wake a little early
+TIMER_C_S = 180.0  # RFC 3261 16.6 step 11
+TIMER_D_S = 32.0  # RFC 3261 17.1.1.2: at least 32 s over UDP
+
+
+@dataclass(frozen=True, slots=True)
+class TimerProfile:
+    """T1: estimated round trip, T2: longest retransmission interval, T4: how long the network keeps a message."""
+
+    t1: float
+    t2: float
+    t4: float
+
+    @property
+    def transaction_s(self) -> float:
+        """64*T1: timers B, F, H, J, L and M."""
+        return 64 * self.t1
+
+    @property
+    def trying_s(self) -> float:
+        """When a non-INVITE is answered 100: Timer E of its client has grown to T2 by then (RFC 4320 4.1)."""
+        return self.t2 - self.t1
+
+
+CORE = TimerProfile(0.5, 4.0, 5.0)
+ACCESS = TimerProfile(2.0, 16.0, 17.0)  # TS 24.229 table 7.7.1: at the UE, and towards it
+
+
+def profile_of(flow: Flow) -> TimerProfile:
+    """The values for transactions on a flow."""
+    return ACCESS if flow.zone is Zone.ACCESS else CORE
+
+
+class Lanes:
+    """Timers by delay. `after` costs an append; only the head of each lane is known to the loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lanes: dict[float, deque[tuple[float, Callable[[], None]]]] = {}
+        self._handles: dict[float, asyncio.TimerHandle] = {}
+
+    def after(self, delay_s: float, action: Callable[[], None]) -> None:
+        """Calls `action` once, `delay_s` from now. Delays must come from a small set of values."""
+        lane = self._lanes.get(delay_s)
+        if lane is None:
+            lane = self._lanes[delay_s] = deque()
+        due = self._loop.time() + delay_s
+        lane.append((due, action))
+        if delay_s not in self._handles:
+            self._handles[delay_s] = self._loop.call_at(due, partial(self._fire, delay_s, lane))
+
+    def close(self) -> None:
+        """Forgets every timer."""
+        for handle in self._handles.values():
+            handle.cancel()
+        self._handles.clear()
+        self._lanes.clear()
+
+    def _fire(self, delay_s: float, lane: deque[tuple[float, Callable[[], None]]]) -> None:
+        now = self._loop.time() + SLACK_S
+        while lane and lane[0][0] <= now:
+            lane.popleft()[1]()
+        if lane and delay_s in self._handles:
+            self._handles[delay_s] = self._loop.call_at(lane[0][0], partial(self._fire, delay_s, lane))
+        else:
+            self._handles.pop(delay_s, None)
