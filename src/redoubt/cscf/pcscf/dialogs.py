@@ -69,6 +69,10 @@ class Dialogs:
         for dialog in list(owner.dialogs):
             self.remove(dialog)
 
+    def clear(self) -> None:
+        self._rows.clear()
+        self._expiry.clear()
+
     def ended_by(self, dialog: Dialog, request: Request, response: Response) -> None:
         """Looks whether a request inside the dialog was its last (RFC 3261 15, 12.2.1.2; RFC 6665 4.4.1)."""
         gone = response.status in (408, 481)

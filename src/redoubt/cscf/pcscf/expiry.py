@@ -46,6 +46,11 @@ class Expiry(Generic[T]):
         if not self._second_of:
             self._stop()
 
+    def clear(self) -> None:
+        """Nothing ends any more."""
+        self._second_of.clear()
+        self._stop()
+
     def _wake_at(self, second: int) -> None:
         if self._timer is not None:
             if self._timer.when() <= second:

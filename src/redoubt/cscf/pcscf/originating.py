@@ -47,7 +47,9 @@ class Originating:
 
         return await forward(self._next, request, exchange, context.node, on_response)
 
-    async def in_dialog(self, request: Request, exchange: Exchange, bindings: list[Binding]) -> Response | None:
+    async def in_dialog(
+        self, request: Request, exchange: Exchange, bindings: list[Binding]
+    ) -> Response | None:
         """A request inside a dialog (TS 24.229 5.2.6.3.5): of this phone's dialogs only, along their route set only."""
         dialog = self._dialogs.find((request.call_id, request.from_.tag or "", request.to.tag or ""))
         if self._context.enforces("dialog-owner"):
@@ -75,7 +77,9 @@ class Originating:
 
     def _owned(self, dialog: Dialog | None, bindings: list[Binding]) -> Dialog:
         if dialog is None:
-            raise SipError(481, "a phone sent a request in a dialog that does not exist", "TS 24.229 5.2.6.3.5")
+            raise SipError(
+                481, "a phone sent a request in a dialog that does not exist", "TS 24.229 5.2.6.3.5"
+            )
         if dialog.owner not in bindings:
             raise SipError(403, "a phone sent a request in another phone's dialog", "TS 24.229 5.2.6.3.5")
         return dialog
@@ -105,7 +109,7 @@ class Originating:
             self._pop_own_routes(request, exchange)
 
     def _pop_own_routes(self, request: Request, exchange: Exchange) -> None:
-        own = (self._host, exchange.flow.local[0])
+        own = (self._host.partition(":")[0], exchange.flow.local[0])
         while (route := request.first(ROUTE)) is not None:
             if not isinstance(route.uri, SipUri) or route.uri.address not in own:
                 return

@@ -23,17 +23,18 @@ class PCscf:
     ) -> None:
         own = parse_uri(uri)
         assert isinstance(own, SipUri)
-        self._host = own.host if own.port is None else f"{own.host}:{own.port}"
+        self._own = own
+        host = own.host if own.port is None else f"{own.host}:{own.port}"
         self._tokens = FlowTokens(context)
         self.dialogs = Dialogs()
         self.bindings = Bindings(self._ended)
         self.subscriptions = Subscriptions(context, uri, self.bindings, next)
         self._subscribes = config.subscribe_reg_event
         self._registration = Registration(
-            context, config, realm, self._host, self._tokens, self.bindings, next, self._registered
+            context, config, realm, host, self._tokens, self.bindings, next, self._registered
         )
-        self._originating = Originating(context, realm, self._host, config.home_entry, self.dialogs, next)
-        self._terminating = Terminating(context, self._host, self.dialogs, access)
+        self._originating = Originating(context, realm, host, config.home_entry, self.dialogs, next)
+        self._terminating = Terminating(context, host, self.dialogs, access)
 
     async def from_phone(self, request: Request, exchange: Exchange) -> Response | None:
         """TS 24.229 5.2.2 and 5.2.6.3: a phone that is not registered may register and nothing else."""
@@ -55,10 +56,15 @@ class PCscf:
             return await self.subscriptions.notified(request, exchange)
         raise SipError(404, "the core sent a request that names no phone", "RFC 5626 5.3")
 
+    def close(self) -> None:
+        """Forgets everyone: the flows end with the process."""
+        for table in (self.bindings, self.dialogs, self.subscriptions):
+            table.clear()
+
     def _pop_token(self, request: Request) -> str | None:
         """The user part of this node's own URI on top of the Route."""
         route = request.first(ROUTE)
-        if route is None or not isinstance(route.uri, SipUri):
+        if route is None or not isinstance(route.uri, SipUri) or route.uri.host != self._own.host:
             return None
         request.pop_first(ROUTE)
         return route.uri.user

@@ -94,7 +94,9 @@ class Subscriptions:
         if response is None or not response.is_success:
             status = "no answer" if response is None else str(response.status)
             context.notice(
-                "warning", f"no subscription to {subscription.impu}'s registration state: {status}", "TS 24.229 5.2.3"
+                "warning",
+                f"no subscription to {subscription.impu}'s registration state: {status}",
+                "TS 24.229 5.2.3",
             )
             self._remove(subscription)
 
@@ -116,6 +118,11 @@ class Subscriptions:
 
     def _apply(self, request: Request, subscription: Subscription) -> None:
         raise NotImplementedError
+
+    def clear(self) -> None:
+        self._by_impu.clear()
+        self._by_call_id.clear()
+        self._expiry.clear()
 
     def _remove(self, subscription: Subscription) -> None:
         if self._by_call_id.pop(subscription.call_id, None) is not None:

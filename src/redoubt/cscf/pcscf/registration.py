@@ -69,7 +69,10 @@ class Registration:
     def _binding_for(self, impu: str, contacts: tuple[Contact, ...], flow: Flow) -> Binding:
         """The binding that this REGISTER refreshes, or a new one that nobody finds before its 200."""
         for contact in contacts:
-            if isinstance(contact, NameAddr) and (known := self._bindings.find(impu, str(contact.uri))) is not None:
+            if (
+                isinstance(contact, NameAddr)
+                and (known := self._bindings.find(impu, str(contact.uri))) is not None
+            ):
                 return known
         if len(self._bindings.of_flow(flow)) >= BINDINGS_PER_FLOW:
             raise SipError(403, "a phone registered too many contacts", "limits.BINDINGS_PER_FLOW")

@@ -71,7 +71,9 @@ def _check_extensions(request: Request, required: str) -> None:
 def to_phone(response: Response, context: Context) -> None:
     """What the core says among itself leaves every response to a phone; so do keys."""
     remove_all(response, HIDDEN_HEADERS)
-    if not CHALLENGES.isdisjoint([name for name, _ in response.headers]) and context.enforces("keys-stay-home"):
+    if not CHALLENGES.isdisjoint([name for name, _ in response.headers]) and context.enforces(
+        "keys-stay-home"
+    ):
         for name in CHALLENGES:
             _remove_keys(response, name)
     hide_identity(response)

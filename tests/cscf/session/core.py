@@ -1,0 +1,257 @@
+"""A P-CSCF and the sessions of an S-CSCF, joined by calls, with phones that are services. The registrar and the I-CSCF
+are the least that these need; their own tests are elsewhere."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from redoubt.config import PCscfConfig, SCscfConfig
+from redoubt.cscf.pcscf.pcscf import PCscf
+from redoubt.cscf.scscf.registrations import Binding, Registrations, contact_identity
+from redoubt.cscf.scscf.sessions import Sessions
+from redoubt.diameter.cx import PublicIdentity, ServiceProfile, UserProfile
+from redoubt.events import EventStream
+from redoubt.network.dispatch import Dispatch
+from redoubt.sip.errors import SipError
+from redoubt.sip.fields import CONTACT, P_ASSERTED_IDENTITY, ROUTE
+from redoubt.sip.message import Request, Response, parse_message
+from redoubt.sip.service import Context, Exchange, Root, answer
+from redoubt.sources import Clock, SeededRandomness
+from redoubt.transport.flow import Clear, Flow, Zone
+
+REALM = "ims.example"
+PCSCF = "sip:pcscf.ims.example"
+SCSCF = "sip:scscf.ims.example"
+GM = ("192.0.2.1", 5060)
+
+
+class Core:
+    """Everything between the phones."""
+
+    def __init__(self, *off: str, subscribe: bool = False) -> None:
+        loop = asyncio.get_running_loop()
+        self.events = EventStream()
+        self.context = Context("core", self.events, Clock(loop, 0.0), SeededRandomness(1), frozenset(off))
+        self.phones: dict[tuple[str, int], Phone] = {}
+        self.seen: list[Request] = []  # what reached the core, as it came
+        self.profiles: dict[str, UserProfile] = {}
+        self.registrations = Registrations()
+        hosts: dict[str, tuple[str, object]] = {}
+        dispatch = Dispatch(self.context, hosts, self.nowhere)  # type: ignore[arg-type]
+        config = PCscfConfig(subscribe_reg_event=subscribe, visited_network=REALM)
+        self.pcscf = PCscf(self.context.named("p-cscf"), config, REALM, PCSCF, dispatch, self)
+        self.sessions = Sessions(
+            self.context.named("s-cscf"), SCscfConfig(), REALM, SCSCF, self.registrations, None, dispatch  # type: ignore[arg-type]
+        )
+        hosts[REALM] = ("i-cscf", self.icscf)
+        hosts["scscf.ims.example"] = ("s-cscf", self.scscf)
+        hosts["pcscf.ims.example"] = ("p-cscf", self.pcscf.from_core)
+        self.challenge: tuple[tuple[str, str], ...] = ()
+
+    async def nowhere(self, request: Request, exchange: Exchange) -> Response | None:
+        self.seen.append(request.copy())
+        raise SipError(502, "the test network ends here")
+
+    async def icscf(self, request: Request, exchange: Exchange) -> Response | None:
+        self.seen.append(request.copy())
+        if request.method == "REGISTER":
+            return self.registrar(request)
+        if request.has("Route"):
+            request.pop_first(ROUTE)
+        return await self.sessions.terminating(request, exchange)
+
+    async def scscf(self, request: Request, exchange: Exchange) -> Response | None:
+        self.seen.append(request.copy())
+        route = request.pop_first(ROUTE)
+        assert route is not None
+        if request.to.tag is not None:
+            return await self.sessions.in_dialog(request, exchange)
+        return await self.sessions.originating(request, exchange)
+
+    def registrar(self, request: Request) -> Response:
+        if self.challenge and 'response=""' in (request.get("Authorization") or 'response=""'):
+            return request.response(401, to_tag="reg", headers=self.challenge)
+        impu = request.to.uri.aor
+        contact = request.need(CONTACT)
+        expires = int(request.get("Expires") or 3600)
+        impi = impu.removeprefix("sip:")
+        profile = self.profiles.setdefault(
+            impu, UserProfile(impi, (ServiceProfile((PublicIdentity(impu), PublicIdentity(_number(impu)))),))
+        )
+        path = tuple(request.all("Path"))
+        binding = Binding(str(contact.uri), impi, impu, path, contact.q, _now() + expires, request.call_id, 1)
+        binding.key = contact_identity(impi, contact)
+        found = self.registrations.add(profile, binding)
+        if expires == 0:
+            self.registrations.remove(found, binding)
+            return request.response(200, to_tag="reg")
+        associated = ", ".join(f"<{identity.impu}>" for identity in profile.identities if not identity.barred)
+        return request.response(
+            200,
+            to_tag="reg",
+            headers=(
+                ("Contact", f"<{contact.uri}>;expires={expires}"),
+                ("Path", path[0]),
+                ("Service-Route", f"<sip:orig@{SCSCF.removeprefix('sip:')};lr>"),
+                ("P-Associated-URI", associated),
+                ("P-Charging-Function-Addresses", "ccf=10.0.0.1"),
+            ),
+        )
+
+    def to(self, flow: Flow) -> "WayToPhone":
+        return WayToPhone(self, flow)
+
+    def sent(self, method: str) -> Request:
+        """The last request of this method that reached the core."""
+        return [request for request in self.seen if request.method == method][-1]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _number(impu: str) -> str:
+    """Each test user has a telephone number made from its name."""
+    name = impu.removeprefix("sip:").partition("@")[0]
+    return "tel:+1" + "".join(str(ord(letter) % 10) for letter in name)
+
+
+class WayToPhone:
+    """What Outbound does towards a flow: a Via more, bytes, and the responses back up."""
+
+    def __init__(self, core: Core, flow: Flow) -> None:
+        self.core = core
+        self.flow = flow
+
+    async def __call__(self, request: Request, exchange: Exchange) -> Response | None:
+        phone = self.core.phones.get(self.flow.remote)
+        if phone is None:
+            raise SipError(430, "nobody at the other end of the flow")
+        copy = parse_message(request.to_bytes())
+        assert isinstance(copy, Request)
+        copy.push("Via", f"SIP/2.0/UDP pcscf.ims.example;branch=z9hG4bK{self.core.context.tag()}")
+        root = Root(self.core.context, "", exchange.deadline, lambda response: exchange.upward(_back(response)))
+        forget = exchange.cancelled.then(lambda: root.cancelled.happen(exchange.cancelled.reason))
+        response = await answer(phone.serve, copy, Exchange(self.flow, root))
+        forget()
+        return None if response is None else _back(response)
+
+
+def _back(response: Response) -> Response:
+    parsed = parse_message(response.to_bytes())
+    assert isinstance(parsed, Response)
+    vias = parsed.all("Via")[1:]
+    parsed.remove("Via")
+    for via in reversed(vias):
+        parsed.push("Via", via)
+    return parsed
+
+
+Answer = Callable[[Request, Exchange], "Response | None"]
+
+
+class Phone:
+    """A phone at an address: sends requests as bytes, answers those that come."""
+
+    def __init__(self, core: Core, name: str, port: int, host: str = "198.51.100.1") -> None:
+        self.core = core
+        self.name = name
+        self.impu = f"sip:{name}@{REALM}"
+        self.contact = f"sip:{name}@{host}:{port}"
+        self.flow = Flow("udp", GM, (host, port), Zone.ACCESS, Clear(), lambda _data: None)
+        self.received: list[Request] = []
+        self.responses: list[Response] = []
+        self.answers: dict[str, int] = {}  # method -> status
+        self.rings = False  # 180, then silence until CANCEL or `pick_up`
+        self.pick_up = asyncio.Event()
+        self.extra: tuple[tuple[str, str], ...] = ()  # on each response
+        self.root: Root | None = None
+        core.phones[(host, port)] = self
+
+    async def serve(self, request: Request, exchange: Exchange) -> Response | None:
+        self.received.append(request)
+        if request.method == "ACK":
+            return None
+        routes = tuple(("Record-Route", line) for line in request.all("Record-Route"))
+        headers = (*routes, ("Contact", f"<{self.contact}>"), *self.extra)
+        if request.method == "INVITE" and request.to.tag is None:
+            exchange.upward(request.response(180, to_tag=f"{self.name}-tag", headers=headers))
+            if self.rings and not await self._picked_up(exchange):
+                return request.response(487, to_tag=f"{self.name}-tag")
+        return request.response(self.answers.get(request.method, 200), to_tag=f"{self.name}-tag", headers=headers)
+
+    async def _picked_up(self, exchange: Exchange) -> bool:
+        cancelled = asyncio.ensure_future(exchange.cancelled.wait())
+        picked = asyncio.ensure_future(self.pick_up.wait())
+        await asyncio.wait((cancelled, picked), return_when=asyncio.FIRST_COMPLETED)
+        for task in (cancelled, picked):
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        return self.pick_up.is_set()
+
+    def request(
+        self, method: str, uri: str, *more: tuple[str, str], call_id: str = "c1", cseq: int = 1, to: str = "", tag: str = ""
+    ) -> Request:
+        return Request(
+            method,
+            uri,
+            [
+                ("Via", f"SIP/2.0/UDP {self.flow.remote[0]}:{self.flow.remote[1]};branch=z9hG4bK{self.name}{cseq}{method}"),
+                ("Max-Forwards", "70"),
+                ("From", f"<{self.impu}>;tag={tag or self.name + '-tag'}"),
+                ("To", to or f"<{uri}>"),
+                ("Call-ID", call_id),
+                ("CSeq", f"{cseq} {method}"),
+                ("Contact", f"<{self.contact}>"),
+                *more,
+            ],
+        )
+
+    async def send(self, request: Request, flow: Flow | None = None) -> Response | None:
+        """Through the P-CSCF and back, as the edge would."""
+        parsed = parse_message(request.to_bytes())
+        assert isinstance(parsed, Request)
+        loop = asyncio.get_running_loop()
+        root = self.root = Root(self.core.context, "t", loop.time() + 180, self.responses.append)
+        response = await answer(self.core.pcscf.from_phone, parsed, Exchange(flow or self.flow, root))
+        for action in root.after:
+            await action()
+        return response
+
+    async def register(self, *more: tuple[str, str], expires: int = 3600, q: str = "") -> Response:
+        request = self.request(
+            "REGISTER", f"sip:{REALM}", ("Expires", str(expires)), *more, to=f"<{self.impu}>", call_id=f"r-{self.name}"
+        )
+        if q:
+            request.set("Contact", f"<{self.contact}>;q={q}")
+        response = await self.send(request)
+        assert response is not None
+        return response
+
+    async def call(self, other: "Phone", *more: tuple[str, str], call_id: str = "c1") -> Response:
+        response = await self.send(self.request("INVITE", other.impu, *more, call_id=call_id))
+        assert response is not None
+        return response
+
+    def inside(self, method: str, answered: Response, cseq: int = 2, *more: tuple[str, str]) -> Request:
+        """A request in the dialog that this phone's own INVITE made."""
+        contact = answered.need(CONTACT)
+        request = self.request(method, str(contact.uri), *more, call_id=answered.call_id, cseq=cseq, to=answered.get("To") or "")
+        for route in answered.all("Record-Route"):
+            request.push("Route", route)
+        return request
+
+    def inside_called(self, method: str, invite: Request, cseq: int = 1) -> Request:
+        """A request in the dialog that an INVITE to this phone made."""
+        contact = invite.need(CONTACT)
+        request = self.request(
+            method, str(contact.uri), call_id=invite.call_id, cseq=cseq, to=invite.get("From") or "", tag=f"{self.name}-tag"
+        )
+        for route in reversed(invite.all("Record-Route")):
+            request.push("Route", route)
+        return request
+
+
+def asserted(message: Request | Response) -> list[str]:
+    return [str(identity.uri) for identity in message.every(P_ASSERTED_IDENTITY)]
