@@ -1,4 +1,4 @@
-"""How registrations end: by the user, by expiry, by the network (TS 24.229 5.4.1.4, 5.4.1.5, TS 29.228 6.1.2, 6.1.3)."""
+"""How registrations end: by the user, by expiry, by the network (TS 24.229 5.4.1.4 to 5.4.1.6, TS 29.228 6.1.3)."""
 
 import asyncio
 from collections.abc import Iterable

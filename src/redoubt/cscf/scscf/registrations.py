@@ -46,6 +46,11 @@ class RegisteredSet:
         """The first identity that is not barred (TS 24.229 5.4.1.2.2)."""
         return self.profile.default_impu
 
+    @property
+    def associated(self) -> tuple[str, ...]:
+        """P-Associated-URI values: the set without barred ones, the default first (TS 24.229 5.4.1.2.2)."""
+        return tuple([f"<{i.impu}>" for i in self.profile.identities if not i.barred and not i.wildcard])
+
     def identity(self, impu: str) -> PublicIdentity | None:
         """The identity of the set that this one is, or falls under by its wildcard (TS 23.003 13.4A)."""
         identities = self.profile.identities

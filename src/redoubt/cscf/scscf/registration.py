@@ -1,0 +1,375 @@
+"""REGISTER at the S-CSCF (TS 24.229 5.4.1, TS 33.203 6.1): challenge, answer, binding, from top to bottom."""
+
+import asyncio
+from dataclasses import dataclass
+
+from redoubt.config import SCscfConfig
+from redoubt.cscf.registering import RegisterRequest, read_register, report
+from redoubt.cscf.scscf.authentication import Attempt, Authentication, Busy, Outcome, hss_silent
+from redoubt.cscf.scscf.challenges import Challenge
+from redoubt.cscf.scscf.deregistration import UNREGISTERED, Deregistration
+from redoubt.cscf.scscf.regevent import RegEvent
+from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations, contact_identity
+from redoubt.diameter.cx import Cx, HssUnavailable, ResultCode, ServerAssignmentType, UserProfile
+from redoubt.events import Fault, Registered
+from redoubt.sip.errors import SipError
+from redoubt.sip.grammar import print_params, split_list
+from redoubt.sip.headers.addresses import NameAddr
+from redoubt.sip.message import Request, Response
+from redoubt.sip.service import Context, Exchange
+
+RETRY_S = 60  # the window of the HSS's and our own ceiling on unanswered vectors
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A contact with the lifetime that it gets; 0 removes it."""
+
+    key: str
+    contact: NameAddr
+    lifetime_s: int
+
+
+class Registration:
+    """The registrar."""
+
+    def __init__(
+        self,
+        context: Context,
+        config: SCscfConfig,
+        uri: str,
+        cx: Cx,
+        registrations: Registrations,
+        authentication: Authentication,
+        deregistration: Deregistration,
+        regevent: RegEvent,
+    ) -> None:
+        self._context = context
+        self._config = config
+        self._uri = uri
+        self._cx = cx
+        self._registrations = registrations
+        self._authentication = authentication
+        self._deregistration = deregistration
+        self._regevent = regevent
+        self._service_route = f"<{uri.replace('sip:', 'sip:orig@', 1)};lr>"
+
+    async def register(self, request: Request, exchange: Exchange) -> Response:
+        """TS 24.229 5.4.1.1: what the P-CSCF says of the first hop decides which procedure this is."""
+        register = read_register(request)
+        attempt = Attempt(register, request, exchange, self._is_protected(register, exchange))
+        challenge = self._authentication.answered(register)
+        if challenge is None:
+            if self._may_go_unchallenged(attempt):
+                return await self._accept(attempt, challenged=False)
+            return await self._challenge(attempt)
+
+        outcome = self._authentication.judge(attempt, challenge)
+        match outcome:
+            case Outcome.AUTHENTICATED:
+                report(self._context, register, "SM9", outcome.value, True)
+                self._authentication.succeeded(attempt)
+                return await self._accept(attempt, challenged=True)
+            case Outcome.OUT_OF_STEP if not challenge.resynchronised:
+                self._report_resynchronisation(register)
+                return await self._challenge(attempt, challenge)
+            case _:
+                return await self._failed(attempt, challenge, outcome)
+
+    async def timed_out(self, challenges: list[Challenge]) -> None:
+        """reg-await-auth ran out (TS 33.203 6.1.2.3): the HSS is told, unless the user is registered."""
+        for challenge in challenges:
+            if not challenge.decoy:
+                await self._authentication_ended(
+                    challenge.impi, challenge.impu, ServerAssignmentType.AUTHENTICATION_TIMEOUT
+                )
+
+    # ---- which procedure
+
+    def _is_protected(self, register: RegisterRequest, exchange: Exchange) -> bool:
+        """TS 24.229 5.4.1.1, 7.2A.2. The word of a node that nobody vouches for is nothing; so is any but "yes"."""
+        believed = exchange.flow.trusted or not self._context.enforces("integrity-flag")
+        return believed and register.integrity_protected == "yes"
+
+    def _may_go_unchallenged(self, attempt: Attempt) -> bool:
+        """A re-registration of the same pair, on a protected first hop, where the policy has it (TS 33.203 5.1.2)."""
+        if attempt.protected:
+            if self._config.reauthenticate == "always":
+                return False
+        elif self._context.enforces("challenge-unprotected"):
+            return False
+        found = self._registrations.find(attempt.register.impu)
+        mine = found.bindings_of(attempt.register.impi) if found is not None else []
+        return bool(mine) and not any(binding.reauthenticate for binding in mine)
+
+    # ---- challenge
+
+    async def _challenge(self, attempt: Attempt, after: Challenge | None = None) -> Response:
+        """401 with a fresh vector (TS 24.229 5.4.1.2.1); CK and IK in it are for the P-CSCF."""
+        try:
+            headers = await self._authentication.challenge(attempt, after)
+        except Busy:
+            if attempt.protected and self._is_registered(attempt.register):
+                return await self._accept(attempt, challenged=False)  # strangers' attempts must not end it (row 18)
+            report(
+                self._context,
+                attempt.register,
+                "CM2",
+                "the user has few unanswered challenges",
+                False,
+                fault=Fault.POLICY,
+                clause="requirement row 110",
+                advice=f"wait {RETRY_S} s; if the user did not ask, someone else registers in its name",
+            )
+            raise SipError(
+                503, "too many unanswered challenges", "our rule", (("Retry-After", str(RETRY_S)),)
+            ) from None
+        return attempt.request.response(401, to_tag=self._context.tag(), headers=headers)
+
+    # ---- success
+
+    async def _accept(self, attempt: Attempt, challenged: bool) -> Response:
+        """The user is who it says (TS 24.229 5.4.1.2.2): binding, assignment, 200."""
+        register = attempt.register
+        if register.ends_everything or not register.contacts:
+            return await self._remove(attempt)
+        wanted = self._wanted(register)
+        found = self._registrations.find(register.impu)
+        if found is not None:
+            self._refuse_old(found, register, wanted)
+        profile = await self._profile(register, found, challenged)
+        found = self._registrations.find(register.impu)  # it may have changed while the HSS was asked
+        self._refuse_too_many(found, register, wanted)
+        found = self._bind(attempt, profile, wanted)
+        return self._ok(attempt, found)
+
+    def _wanted(self, register: RegisterRequest) -> list[Wanted]:
+        """Each contact's lifetime by RFC 3261 10.3 step 7; 423 for one too brief (10.2.8)."""
+        config = self._config
+        wanted = []
+        for contact in register.contacts:
+            asked = contact.expires
+            if asked is None:
+                asked = config.default_expires if register.expires is None else register.expires
+            if 0 < asked < config.min_expires:
+                least = (("Min-Expires", str(config.min_expires)),)
+                raise SipError(423, f"{asked} s is too brief", "RFC 3261 10.2.8", least)
+            key = contact_identity(register.impi, contact)
+            wanted.append(Wanted(key, contact, min(asked, config.max_expires)))
+        return wanted
+
+    def _refuse_old(self, found: RegisteredSet, register: RegisterRequest, wanted: list[Wanted]) -> None:
+        """A REGISTER that was overtaken changes nothing (RFC 3261 10.3 step 7)."""
+        for one in wanted:
+            binding = found.bindings.get(one.key)
+            if binding is not None and binding.call_id == register.call_id and binding.cseq >= register.cseq:
+                raise SipError(500, "a later REGISTER of the same Call-ID came first", "RFC 3261 10.3")
+
+    def _refuse_too_many(
+        self, found: RegisteredSet | None, register: RegisterRequest, wanted: list[Wanted]
+    ) -> None:
+        keys = {one.key for one in wanted if one.lifetime_s} | set(found.bindings if found is not None else ())
+        if len(keys) > self._config.max_contacts:
+            raise SipError(403, f"more than {self._config.max_contacts} contacts", "s-cscf.max-contacts")
+
+    async def _profile(
+        self, register: RegisterRequest, found: RegisteredSet | None, challenged: bool
+    ) -> UserProfile:
+        """The user's profile: from the HSS, which learns that the user is registered here (TS 29.228 6.1.2)."""
+        if found is not None and found.bindings_of(register.impi):
+            if challenged:
+                await self._assign(register, ServerAssignmentType.RE_REGISTRATION, want_profile=False)
+            again = self._registrations.find(register.impu)
+            if again is not None and again.bindings_of(register.impi):
+                return again.profile
+        profile = await self._assign(register, ServerAssignmentType.REGISTRATION, want_profile=True)
+        if profile is None or not profile.default_impu:
+            raise SipError(403, "every identity of the user is barred", "TS 24.229 5.4.1.2.2")
+        return profile
+
+    async def _assign(
+        self, register: RegisterRequest, kind: ServerAssignmentType, want_profile: bool
+    ) -> UserProfile | None:
+        try:
+            answer = await self._cx.server_assignment(
+                register.impi, register.impu, self._uri, kind, want_profile=want_profile
+            )
+        except HssUnavailable as fault:
+            raise hss_silent(self._context, register, "CM4") from fault
+        if answer.result.is_success:
+            report(self._context, register, "CM4", "the HSS assigns this S-CSCF to the user", True)
+            return answer.profile
+        report(
+            self._context,
+            register,
+            "CM4",
+            "the HSS assigns this S-CSCF to the user",
+            False,
+            expected="SUCCESS",
+            seen=answer.result.name,
+            fault=Fault.HSS,
+            clause="TS 29.228 6.1.2",
+            advice="`redoubt subscriber show` says what is assigned; another S-CSCF may serve the user",
+        )
+        status = 500 if answer.result is ResultCode.UNABLE_TO_COMPLY else 403
+        raise SipError(status, f"the HSS refused the assignment: {answer.result.name}", "TS 29.228 6.1.2")
+
+    def _bind(self, attempt: Attempt, profile: UserProfile, wanted: list[Wanted]) -> RegisteredSet:
+        """Keeps the bindings with their Path (RFC 3327 5.3), takes out those with lifetime 0."""
+        register = attempt.register
+        now = asyncio.get_running_loop().time()
+        path = tuple([value for line in attempt.request.all("Path") for value in split_list(line)])
+        changes: list[tuple[Binding, str]] = []
+        before = self._registrations.find(register.impu)
+        known = frozenset(before.bindings) if before is not None else frozenset()
+        found = before
+        for one in wanted:
+            if not one.lifetime_s:
+                continue
+            binding = Binding(
+                str(one.contact.uri),
+                register.impi,
+                register.impu,
+                path,
+                one.contact.q,
+                now + one.lifetime_s,
+                register.call_id,
+                register.cseq,
+                tuple([p for p in one.contact.params if p[0] not in ("expires", "q")]),
+                key=one.key,
+            )
+            found = self._registrations.add(profile, binding)
+            changes.append((binding, "refreshed" if one.key in known else "registered"))
+            self._report_registered(binding, one.lifetime_s)
+        assert found is not None  # not all lifetimes are 0, else it were a de-registration
+        ended = [found.bindings[o.key] for o in wanted if not o.lifetime_s and o.key in found.bindings]
+        self._deregistration.take_out(found, ended, "user", UNREGISTERED, register.call_id)
+        self._deregistration.watch()
+        self._regevent.changed(found, changes)
+        return found
+
+    def _ok(self, attempt: Attempt, found: RegisteredSet | None) -> Response:
+        """200: Path, Service-Route, P-Associated-URI, and every contact with what is left of it (5.4.1.2.2F)."""
+        headers = [("Path", line) for line in attempt.request.all("Path")]
+        if found is not None and found.bindings:
+            headers.append(("Service-Route", self._service_route))
+            headers += [("P-Associated-URI", text) for text in found.associated]
+            now = asyncio.get_running_loop().time()
+            headers += [("Contact", _contact_text(b, now)) for b in found.bindings.values() if b.expires_at > now]
+        return attempt.request.response(200, to_tag=self._context.tag(), headers=tuple(headers))
+
+    # ---- de-registration, and asking for bindings
+
+    async def _remove(self, attempt: Attempt) -> Response:
+        """Expires: 0 (TS 24.229 5.4.1.4); without Contact it only asks (RFC 3261 10.2.3). Other phones' stay."""
+        register = attempt.register
+        found = self._registrations.find(register.impu)
+        mine = found.bindings_of(register.impi) if found is not None else []
+        if found is None or not mine:  # the HSS holds a pending authentication of somebody who isn't registered
+            await self._authentication_ended(
+                register.impi, register.impu, ServerAssignmentType.AUTHENTICATION_FAILURE
+            )
+            return self._ok(attempt, found)
+        if not register.contacts and not register.star:
+            return self._ok(attempt, found)
+        keys = {contact_identity(register.impi, contact) for contact in register.contacts}
+        ended = [binding for binding in mine if register.star or binding.key in keys]
+        for binding in ended:
+            if binding.call_id == register.call_id and binding.cseq >= register.cseq:
+                raise SipError(500, "a later REGISTER of the same Call-ID came first", "RFC 3261 10.3")
+        await self._deregistration.by_user(found, ended, register.call_id)
+        return self._ok(attempt, self._registrations.find(register.impu))
+
+    # ---- failure
+
+    async def _failed(self, attempt: Attempt, challenge: Challenge, outcome: Outcome) -> Response:
+        """403, and whoever is registered stays so (TS 33.203 6.1.2.1, 6.1.2.2)."""
+        register = attempt.register
+        self._authentication.count_failure(attempt)
+        self._report_failure(register, outcome)
+        if not challenge.decoy:
+            await self._authentication_ended(
+                challenge.impi, challenge.impu, ServerAssignmentType.AUTHENTICATION_FAILURE
+            )
+        if not self._context.enforces("keep-registered"):
+            found = self._registrations.find(register.impu)
+            if found is not None:
+                await self._deregistration.by_user(found, found.bindings_of(register.impi), register.call_id)
+        return attempt.request.response(403, to_tag=self._context.tag())
+
+    async def _authentication_ended(self, impi: str, impu: str, kind: ServerAssignmentType) -> None:
+        """SAR that clears the pending S-CSCF name, only for a user who is not registered (TS 33.203 6.1.2.2)."""
+        found = self._registrations.find(impu)
+        if found is not None and found.bindings_of(impi):
+            return
+        if self._authentication.challenges.is_pending(impi, impu):
+            return  # another phone of the user is registering: its assignment stands
+        try:
+            await self._cx.server_assignment(impi, impu, self._uri, kind, want_profile=False)
+        except HssUnavailable:
+            self._context.notice("warning", f"the HSS could not be told of {kind.name} of {impi}")
+
+    def _is_registered(self, register: RegisterRequest) -> bool:
+        found = self._registrations.find(register.impu)
+        return found is not None and bool(found.bindings_of(register.impi))
+
+    # ---- events
+
+    def _report_registered(self, binding: Binding, lifetime_s: int) -> None:
+        self._context.events.emit(
+            Registered(
+                at=self._context.clock.now(),
+                node=self._context.node,
+                impi=binding.impi,
+                impu=binding.impu,
+                contact=binding.contact,
+                expires_s=lifetime_s,
+                call_id=binding.call_id,
+            )
+        )
+
+    def _report_resynchronisation(self, register: RegisterRequest) -> None:
+        report(
+            self._context,
+            register,
+            "SM9",
+            "the SIM takes the sequence number, or says where it stands",
+            True,
+            seen="AUTS: the HSS sets its number by it and gives a fresh vector",
+            fault=Fault.SEQUENCE_NUMBER,
+            clause="TS 33.203 6.1.3",
+        )
+
+    def _report_failure(self, register: RegisterRequest, outcome: Outcome) -> None:
+        rule, seen, fault, clause, advice = _FAILURES[outcome]
+        report(self._context, register, "SM9", rule, False, "", seen, fault, clause, advice)
+
+
+_FAILURES = {
+    Outcome.WRONG_RESPONSE: (
+        "the response matches XRES",
+        "another response",
+        Fault.SIM_KEY,
+        "TS 33.203 6.1.2.1",
+        "K or OPc of SIM and HSS differ, or the phone computes another algorithm",
+    ),
+    Outcome.NETWORK_REFUSED: (
+        "the phone accepts AUTN",
+        "an empty response without auts: MAC failure",
+        Fault.SIM_KEY,
+        "TS 33.203 6.1.2.2",
+        "K, OPc or AMF of SIM and HSS differ: the SIM does not believe that this is its network",
+    ),
+    Outcome.OUT_OF_STEP: (
+        "the sequence numbers agree after resynchronisation",
+        "AUTS again",
+        Fault.SEQUENCE_NUMBER,
+        "TS 33.203 6.1.3",
+        "the SIM is also used with another HSS, or the HSS could not store the number",
+    ),
+}
+
+
+def _contact_text(binding: Binding, now: float) -> str:
+    q = f";q={binding.q:g}" if binding.q != 1.0 else ""
+    return f"<{binding.contact}>;expires={round(binding.expires_at - now)}{q}{print_params(binding.params)}"
