@@ -1,0 +1,117 @@
+"""What all of a phone shares: its flow to the P-CSCF, who it is, how its requests start (TS 24.229 5.1.2A)."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from redoubt.phone.identity import PhoneIdentity
+from redoubt.sip.headers.addresses import NameAddr
+from redoubt.sip.message import Request, Response
+from redoubt.sip.service import Context, Exchange, Root, Service
+from redoubt.sip.stack import Stack
+from redoubt.sip.uri import SipUri, parse_uri
+from redoubt.transport.flow import Flow, internal_flow
+
+T1_S, T2_S = 2.0, 16.0  # TS 24.229 7.7: timers at the UE
+ALLOW = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, MESSAGE, OPTIONS, NOTIFY"
+ACCESS_NETWORK = "IEEE-802.11;i-wlan-node-id=000000000000"
+
+Adjust = Callable[[Request], None]
+OnProvisional = Callable[[Response], None]
+
+
+class DialogOwner(Protocol):
+    """What takes the requests of one dialog: a call, a subscription."""
+
+    async def handle(self, request: Request, exchange: Exchange) -> Response | None: ...
+
+
+class Line:
+    """One phone's way to its P-CSCF. `adjust` may change each request just before it is sent: faults on demand."""
+
+    def __init__(self, context: Context, identity: PhoneIdentity, stack: Stack, proxy: str) -> None:
+        self.context = context
+        self.identity = identity
+        self.proxy = proxy
+        self.adjust: Adjust | None = None
+        self.service_route: tuple[NameAddr, ...] = ()
+        self.associated: tuple[NameAddr, ...] = ()
+        self.dialogs: dict[tuple[str, str], DialogOwner] = {}  # by Call-ID and this side's tag
+        self.instance = f"urn:uuid:{_uuid(context.randomness.octets(16))}"
+        self._stack = stack
+        self._flow: Flow | None = None
+        self._wire: Service | None = None
+
+    async def open(self) -> None:
+        """Opens the flow that requests go out on, and that the network's come back on."""
+        proxy = parse_uri(self.proxy)
+        if not isinstance(proxy, SipUri):
+            raise ValueError(f"{self.proxy} is no SIP URI")
+        self._flow = await self._stack.outbound.flow_to(proxy)
+        self._wire = self._stack.outbound.to(self._flow)
+
+    @property
+    def flow(self) -> Flow:
+        if self._flow is None:
+            raise RuntimeError("the phone is not open")
+        return self._flow
+
+    @property
+    def impu(self) -> str:
+        """The default identity: the first that the network associated, else the card's first."""
+        return str(self.associated[0].uri) if self.associated else self.identity.impu
+
+    @property
+    def contact(self) -> NameAddr:
+        """Where this phone is reached."""
+        host, port = self.flow.local
+        user = getattr(parse_uri(self.identity.impu), "user", None) or "phone"
+        bracketed = f"[{host}]" if ":" in host else host
+        params = () if self.flow.transport == "udp" else (("transport", self.flow.transport),)
+        return NameAddr(None, SipUri("sip", user, None, bracketed, port, params), ())
+
+    def request(self, method: str, target: str) -> Request:
+        """A request outside a dialog: by the P-CSCF and the stored Service-Route (TS 24.229 5.1.2A.1)."""
+        proxy = NameAddr.parse(f"<{self.proxy};lr>")
+        request = Request(method, target)
+        for route in (proxy, *self.service_route):
+            request.add("Route", str(route))
+        request.headers += [
+            ("Max-Forwards", "70"),
+            ("From", f"<{self.impu}>;tag={self.context.tag()}"),
+            ("To", f"<{target}>"),
+            ("Call-ID", self.context.tag()),
+            ("CSeq", "1 " + method),
+            ("P-Preferred-Identity", f"<{self.impu}>"),
+            ("P-Access-Network-Info", ACCESS_NETWORK),
+        ]
+        return request
+
+    def exchange(self, on_response: OnProvisional | None = None, lifetime_s: float = 240.0) -> Exchange:
+        """The exchange of a request of this phone's own; 1xx and later 2xx go to `on_response`."""
+        deadline = asyncio.get_running_loop().time() + lifetime_s
+        root = Root(self.context, self.context.tag(), deadline, on_response or (lambda _response: None))
+        return Exchange(internal_flow(self.context.node), root)
+
+    async def send(self, request: Request, exchange: Exchange | None = None) -> Response:
+        """Sends a request and waits for its final response; a transport failure is a response too."""
+        response = await self._sent(request, exchange or self.exchange())
+        if response is None:
+            raise RuntimeError(f"{request.method} ended without a response")
+        return response
+
+    async def acknowledge(self, ack: Request) -> None:
+        """Sends an ACK, which nobody answers."""
+        await self._sent(ack, self.exchange())
+
+    async def _sent(self, request: Request, exchange: Exchange) -> Response | None:
+        if self.adjust is not None:
+            self.adjust(request)
+        if self._wire is None:
+            raise RuntimeError("the phone is not open")
+        return await self._wire(request, exchange)
+
+
+def _uuid(octets: bytes) -> str:
+    text = octets.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

@@ -1,0 +1,244 @@
+"""Registration as a phone does it: TS 24.229 5.1.1 and the flow SM1 to SM12 of TS 33.203 6.1."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from redoubt.aka.isim import MacFailure, Success, SyncFailure
+from redoubt.events import Check, Fault
+from redoubt.phone.challenge import Answer, UnanswerableChallenge, answer_challenge, first_authorization
+from redoubt.phone.line import ACCESS_NETWORK, ALLOW, Line
+from redoubt.sip.errors import SipError
+from redoubt.sip.fields import (
+    AUTHENTICATION_INFO,
+    CONTACT,
+    EXPIRES,
+    MIN_EXPIRES,
+    P_ASSOCIATED_URI,
+    RETRY_AFTER,
+    SERVICE_ROUTE,
+    WWW_AUTHENTICATE,
+)
+from redoubt.sip.headers.addresses import NameAddr
+from redoubt.sip.headers.credentials import Credentials
+from redoubt.sip.message import Request, Response
+from redoubt.sip.uri import SipUri, Uri
+
+EXPIRES_S = 600_000  # TS 24.229 5.1.1.2.1
+CHALLENGES = 4  # a resynchronisation and then some: more means that the network doesn't get it
+ATTEMPTS = 3
+WORTH_REPEATING = (408, 503, 504)  # nobody judged the request
+PAUSE_S = 5.0
+EARLY_S = 600  # TS 24.229 5.1.1.4.1: re-registration this long before the end, or at half of a short lifetime
+
+
+@dataclass(frozen=True, slots=True)
+class RegistrationResult:
+    """How one registration ended, and what it brought. `outcomes` are the card's, one a challenge."""
+
+    status: int
+    reason: str
+    expires_s: int = 0
+    outcomes: tuple[str, ...] = ()
+    associated: tuple[str, ...] = ()
+    service_route: tuple[str, ...] = ()
+    why: str = ""
+
+    @property
+    def registered(self) -> bool:
+        return 200 <= self.status < 300 and self.expires_s > 0
+
+    @property
+    def network_authentic(self) -> bool:
+        """Whether the network proved in this run that it knows K: by a fresh AUTN."""
+        return Success.__name__ in self.outcomes
+
+
+@dataclass(slots=True)
+class _Run:
+    """The facts of one attempt."""
+
+    expires_s: int
+    outcomes: list[str] = field(default_factory=list)
+    answer: Answer | None = None
+    why: str = ""
+
+
+class Registration:
+    """The phone's registration state: until when it holds, and how it is renewed."""
+
+    def __init__(self, line: Line, *, renews: bool = True) -> None:
+        self._line = line
+        self._renews = renews
+        self._call_id = line.context.tag()
+        self._cseq = 0
+        self._lock = asyncio.Lock()
+        self._expires_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self.attempts = ATTEMPTS
+        self.on_change: Callable[[], None] = lambda: None
+
+    @property
+    def holds(self) -> bool:
+        """Whether this phone counts as registered now."""
+        return asyncio.get_running_loop().time() < self._expires_at
+
+    async def register(self, expires_s: int = EXPIRES_S) -> RegistrationResult:
+        """Registers, or renews, or with 0 ends the registration; one run at a time."""
+        async with self._lock:
+            for attempt in range(self.attempts):
+                run = _Run(expires_s)
+                response = await self._authenticate(run)
+                if response.status == 423 and (least := response.first(MIN_EXPIRES)) and least > expires_s:
+                    expires_s = least  # RFC 3261 10.2.8
+                elif response.status in WORTH_REPEATING and attempt < self.attempts - 1:
+                    await asyncio.sleep(_pause(response, attempt))
+                else:
+                    break
+            return self._conclude(run, response)
+
+    async def _authenticate(self, run: _Run) -> Response:
+        """SM1 to SM12: a REGISTER, the challenge that it meets, and its answer, until no challenge comes."""
+        request, response = await self._ask(run, first_authorization(self._line.identity))  # SM1 .. SM6
+        for _ in range(CHALLENGES):
+            if response.status != 401:
+                break
+            try:
+                run.answer = self._answer(request, response)
+            except (UnanswerableChallenge, SipError) as fault:  # TS 24.229 5.1.1.5.3: not from an IMS network
+                run.why = str(fault)
+                break
+            run.outcomes.append(type(run.answer.outcome).__name__)
+            self._tell(run.answer)
+            request, response = await self._ask(run, run.answer.authorization)  # SM7 .. SM12
+        return response
+
+    async def _ask(self, run: _Run, authorization: Credentials) -> tuple[Request, Response]:
+        request = self._request(run.expires_s, authorization)
+        return request, await self._line.send(request)
+
+    def _answer(self, request: Request, response: Response) -> Answer:
+        challenge = response.need(WWW_AUTHENTICATE)
+        cnonce = self._line.context.randomness.octets(8).hex()
+        return answer_challenge(challenge, self._line.identity, "REGISTER", request.uri, cnonce, request.body)
+
+    def _request(self, expires_s: int, authorization: Credentials) -> Request:
+        """REGISTER (TS 24.229 5.1.1.2.1): the same Call-ID throughout, CSeq rising (RFC 3261 10.2)."""
+        line = self._line
+        self._cseq += 1
+        impu = line.identity.impu
+        contact = line.contact.with_param("+sip.instance", f'"<{line.instance}>"').with_param("expires", str(expires_s))
+        headers = [
+            ("Max-Forwards", "70"),
+            ("From", f"<{impu}>;tag={line.context.tag()}"),
+            ("To", f"<{impu}>"),
+            ("Call-ID", self._call_id),
+            ("CSeq", f"{self._cseq} REGISTER"),
+            ("Contact", str(contact)),
+            ("Authorization", str(authorization)),
+            ("Expires", str(expires_s)),
+            ("Supported", "path, outbound"),
+            ("Allow", ALLOW),
+            ("P-Access-Network-Info", ACCESS_NETWORK),
+        ]
+        return Request("REGISTER", f"sip:{line.identity.realm}", headers)
+
+    def _tell(self, answer: Answer) -> None:
+        """SM6 at the phone, as an event: what the card found (TS 33.203 6.1.1)."""
+        line = self._line
+        seen, fault, advice = _FINDINGS[type(answer.outcome)]
+        line.context.events.emit(
+            Check(
+                at=line.context.clock.now(), node=line.context.node, call_id=self._call_id, step="SM6",
+                rule="AUTN was made with this card's key and is fresh", passed=isinstance(answer.outcome, Success),
+                impi=line.identity.impi, impu=line.identity.impu, expected="a right MAC-A and a new SQN", seen=seen,
+                fault=fault, clause="TS 33.203 6.1.1, TS 33.102 6.3.3", advice=advice,
+            )
+        )  # fmt: skip
+
+    def _conclude(self, run: _Run, response: Response) -> RegistrationResult:
+        outcomes = tuple(run.outcomes)
+        if not response.is_success:
+            return RegistrationResult(response.status, response.reason, outcomes=outcomes, why=run.why)
+        if not _proves_itself(response, run.answer):
+            return RegistrationResult(
+                response.status, response.reason, outcomes=outcomes, why="rspauth of the 200 is not the network's"
+            )
+        expires_s = self._granted(response) if run.expires_s else 0
+        self._line.service_route = response.every(SERVICE_ROUTE) if expires_s else ()
+        self._line.associated = response.every(P_ASSOCIATED_URI) if expires_s else ()
+        self._hold(expires_s)
+        return RegistrationResult(
+            response.status,
+            response.reason,
+            expires_s,
+            outcomes,
+            tuple(str(identity.uri) for identity in self._line.associated),
+            tuple(str(route) for route in self._line.service_route),
+        )
+
+    def _granted(self, response: Response) -> int:
+        """The lifetime of this phone's own contact (RFC 3261 10.2.4); nothing if the network left it out."""
+        mine = self._line.contact.uri
+        for contact in response.every(CONTACT):
+            if isinstance(contact, NameAddr) and _same(contact, mine):
+                return contact.expires if contact.expires is not None else response.first(EXPIRES) or 0
+        return 0
+
+    def shortened(self, expires_s: int) -> None:
+        """The network asks for re-authentication: renew within what is left (TS 24.229 5.1.1.5.1 and 5.1.1.3)."""
+        self._hold(expires_s)
+
+    def ended(self) -> None:
+        """The network ended the registration (TS 24.229 5.1.1.7)."""
+        self._line.service_route = self._line.associated = ()
+        self._hold(0)
+
+    def stop(self) -> None:
+        """No more renewals."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _hold(self, expires_s: int) -> None:
+        self.stop()
+        loop = asyncio.get_running_loop()
+        self._expires_at = loop.time() + expires_s
+        if expires_s and self._renews:
+            delay = expires_s - EARLY_S if expires_s > 2 * EARLY_S else expires_s / 2
+            self._timer = loop.call_later(delay, self._renew)
+        self.on_change()
+
+    def _renew(self) -> None:
+        self._line.context.start(self._renewal(), self._call_id)
+
+    async def _renewal(self) -> None:
+        result = await self.register()
+        if not result.registered:
+            self._line.context.notice(
+                "warning", f"re-registration failed: {result.status} {result.reason} {result.why}".rstrip()
+            )
+
+
+_FINDINGS = {
+    Success: ("both", Fault.NONE, ""),
+    MacFailure: ("a wrong MAC-A", Fault.SIM_KEY, "compare K and OPc of the card with the HSS's"),
+    SyncFailure: ("an SQN that is not new", Fault.SEQUENCE_NUMBER, "nothing: AUTS resynchronises the HSS"),
+}
+
+
+def _pause(response: Response, attempt: int) -> float:
+    after = response.first(RETRY_AFTER)
+    return float(after.seconds) if after is not None else PAUSE_S * 2**attempt
+
+
+def _proves_itself(response: Response, answer: Answer | None) -> bool:
+    """rspauth, where the network sends it, must be right (RFC 7616 3.5): no secret is in it, so == will do."""
+    info = response.first(AUTHENTICATION_INFO)
+    claimed = info.param("rspauth") if info is not None else None
+    return claimed is None or answer is None or answer.rspauth is None or claimed.lower() == answer.rspauth
+
+
+def _same(contact: NameAddr, uri: Uri) -> bool:
+    return isinstance(contact.uri, SipUri) and contact.uri.matches(uri)
+

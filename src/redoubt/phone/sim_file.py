@@ -1,0 +1,64 @@
+"""A SIM as a file: what `redoubt subscriber add` hands to `redoubt ue`. Holds K, so it is for test phones only."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from redoubt.aka.algorithm import AuthenticationFunctions
+from redoubt.aka.isim import Isim
+from redoubt.aka.milenage import Milenage
+from redoubt.aka.sequence import SequenceArray, SequenceScheme
+from redoubt.aka.tuak import Tuak, TuakLengths
+from redoubt.config import ConfigError
+from redoubt.secret import Secret
+
+
+class SimFile(msgspec.Struct, kw_only=True):
+    """Hexadecimal texts; `sequence` is the card's array of accepted sequence numbers, `port` the phone's last one."""
+
+    impi: str
+    impus: list[str]
+    realm: str
+    k: str
+    opc: str = ""
+    op: str = ""
+    amf: str = "8000"
+    algorithm: str = "milenage"
+    sequence: list[int] = []
+    port: int = 0
+
+    def __repr__(self) -> str:
+        return f"SimFile({self.impi})"
+
+    def isim(self) -> Isim:
+        """The card, in the state in which the file left it."""
+        return Isim(self._functions(), SequenceArray(SequenceScheme(), tuple(self.sequence)))
+
+    def _functions(self) -> AuthenticationFunctions:
+        k, opc, op = (Secret(bytes.fromhex(text)) for text in (self.k, self.opc, self.op))
+        if self.algorithm == "tuak":
+            lengths = TuakLengths()
+            return Tuak(k, opc, lengths) if opc else Tuak.with_top(k, op, lengths)
+        return Milenage(k, opc) if opc else Milenage.with_op(k, op)
+
+
+def read_sim_file(path: Path) -> SimFile:
+    """Raises ConfigError with what to do."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=SimFile)
+    except FileNotFoundError:
+        raise ConfigError(f"there is no SIM file {path}; `redoubt subscriber add NAME` makes one") from None
+    except msgspec.DecodeError as error:
+        raise ConfigError(f"{path} is no SIM file: {error}") from None
+
+
+def write_sim_file(path: Path, sim: SimFile) -> Path:
+    """Replaces the file in one step; only its owner may read it."""
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(sim))
+    fresh.replace(path)
+    return path

@@ -1,0 +1,145 @@
+"""The phone's subscription to its own registration state (TS 24.229 5.1.1.3, RFC 3680, RFC 6665)."""
+
+import asyncio
+
+from redoubt.cscf.reginfo import MEDIA_TYPE, ContactInfo, RegInfo, parse_reginfo
+from redoubt.phone.dialog import NO_CSEQ, Dialog
+from redoubt.phone.line import Line
+from redoubt.phone.registration import EXPIRES_S, Registration
+from redoubt.sip.errors import SipError
+from redoubt.sip.fields import CONTENT_TYPE, EVENT, EXPIRES, SUBSCRIPTION_STATE
+from redoubt.sip.message import Request, Response
+from redoubt.sip.service import Exchange
+from redoubt.sip.uri import SipUri, parse_uri
+
+NO_VERSION = -1
+RENEW_EARLY_S = 600
+
+
+class Subscription:
+    """One SUBSCRIBE dialog; what its NOTIFYs say is done to `registration`."""
+
+    def __init__(self, line: Line, registration: Registration) -> None:
+        self._line = line
+        self._registration = registration
+        self._first = self._subscribe()
+        self._dialog: Dialog | None = None
+        self._version = NO_VERSION
+        self._timer: asyncio.TimerHandle | None = None
+        self.notified = 0
+        self.state = "init"
+
+    async def start(self) -> Response:
+        """Subscribes; NOTIFYs may overtake the 200 (RFC 6665 4.1.2.4)."""
+        key = self._key
+        self._line.dialogs[key] = self
+        response = await self._line.send(self._first)
+        if not response.is_success:
+            self.end()
+        elif self.state != "terminated":
+            self._confirm(Dialog.of_caller(self._first, response))
+            self._renew_before(response.first(EXPIRES) or EXPIRES_S)
+        return response
+
+    def end(self) -> None:
+        """Forgets the dialog."""
+        self.state = "terminated"
+        self._line.dialogs.pop(self._key, None)
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def handle(self, request: Request, exchange: Exchange) -> Response | None:
+        """A NOTIFY (RFC 6665 4.1.3), checked strictly: tags, package, body, version."""
+        if request.method != "NOTIFY":
+            raise SipError(405, "a subscription takes NOTIFY only", "RFC 6665 4.1.3", (("Allow", "NOTIFY"),))
+        self._check_dialog(request)
+        event = request.need(EVENT)
+        if event.package != "reg":
+            raise SipError(489, f"a NOTIFY of package {event.package}", "RFC 6665 7.2.1", (("Allow-Events", "reg"),))
+        state = request.need(SUBSCRIPTION_STATE)
+        if request.body:
+            self._take(self._read(request))
+        self.notified += 1
+        self.state = state.state
+        if state.state == "terminated":
+            self.end()
+        return request.response(200)
+
+    # ---- inside
+
+    @property
+    def _key(self) -> tuple[str, str]:
+        return (self._first.call_id, self._first.from_.tag or "")
+
+    def _subscribe(self) -> Request:
+        request = self._line.request("SUBSCRIBE", self._line.impu)
+        request.add("Event", "reg")
+        request.add("Expires", str(EXPIRES_S))
+        request.add("Accept", MEDIA_TYPE)
+        request.add("Contact", str(self._line.contact))
+        return request
+
+    def _check_dialog(self, request: Request) -> None:
+        """From and To of a NOTIFY are those of the SUBSCRIBE turned round (lessons 14: strict handsets)."""
+        if self._dialog is None:
+            if request.from_.uri != self._first.to.uri or request.from_.tag is None:
+                raise SipError(481, "a NOTIFY of another dialog", "RFC 6665 4.1.3")
+            dialog = Dialog.of_callee(request, self._first.from_.tag or "", self._first.cseq.number)
+            dialog.remote_cseq = NO_CSEQ
+            self._confirm(dialog)
+        known = self._dialog
+        if known is None or not known.belongs(request):
+            raise SipError(481, "a NOTIFY of another dialog", "RFC 6665 4.1.3")
+        known.take(request)
+
+    def _confirm(self, dialog: Dialog) -> None:
+        if self._dialog is None:
+            self._dialog = dialog
+
+    def _read(self, request: Request) -> RegInfo:
+        content = request.first(CONTENT_TYPE)
+        if content is None or content.media_type != MEDIA_TYPE:
+            raise SipError(415, "a NOTIFY of reg holds no reginfo", "RFC 3680 4.3", (("Accept", MEDIA_TYPE),))
+        return parse_reginfo(request.body)
+
+    def _take(self, info: RegInfo) -> None:
+        """What happened to this phone's contact; an older document than the last changes nothing (RFC 3680 5.1)."""
+        if info.version <= self._version:
+            return
+        self._version = info.version
+        for registration in info.registrations:
+            if registration.aor == self._line.identity.impu or registration.aor == self._line.impu:
+                for contact in registration.contacts:
+                    if self._is_ours(contact):
+                        self._obey(contact)
+
+    def _is_ours(self, contact: ContactInfo) -> bool:
+        uri = parse_uri(contact.uri)
+        return isinstance(uri, SipUri) and uri.matches(self._line.contact.uri)
+
+    def _obey(self, contact: ContactInfo) -> None:
+        if not contact.active:
+            self._registration.ended()
+            if contact.event == "deactivated":  # TS 24.229 5.1.1.7: registers again at once
+                self._line.context.start(self._register())
+        elif contact.event == "shortened":
+            self._line.context.start(self._register())
+
+    async def _register(self) -> None:
+        await self._registration.register()
+
+    def _renew_before(self, expires_s: int) -> None:
+        delay = expires_s - RENEW_EARLY_S if expires_s > 2 * RENEW_EARLY_S else expires_s / 2
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(delay, lambda: self._line.context.start(self._renew()))
+
+    async def _renew(self) -> None:
+        if self._dialog is None or self.state == "terminated":
+            return
+        request = self._dialog.request("SUBSCRIBE")
+        request.headers += [("Event", "reg"), ("Expires", str(EXPIRES_S)), ("Contact", str(self._line.contact))]
+        response = await self._line.send(request)
+        if response.is_success:
+            self._renew_before(response.first(EXPIRES) or EXPIRES_S)
+        else:
+            self.end()
