@@ -40,7 +40,7 @@ class Address:
         ip = address.ip
         if ip is None and (not host or host.strip(ALPHANUM + "-.") or not host.strip("0123456789.")):
             raise bad(f"{host[:40]!r} is no address", "RFC 8866 5.7")
-        if ip is not None and ip.version != int(family[2]):
+        if ip is not None and (ip.version != int(family[2]) or "%" in host):
             raise bad(f"{host[:40]} is not of family {family}", "RFC 8866 5.7")
         return address
 
