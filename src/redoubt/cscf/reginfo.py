@@ -10,9 +10,8 @@ from redoubt.sip.errors import SipError
 MEDIA_TYPE = "application/reginfo+xml"
 NAMESPACE = "urn:ietf:params:xml:ns:reginfo"
 _STATES = ("init", "active", "terminated")
-_EVENTS = frozenset(
-    ["registered", "created", "refreshed", "shortened", "expired", "deactivated", "probation", "unregistered", "rejected"]
-)
+_ENDINGS = ("expired", "deactivated", "probation", "unregistered", "rejected")
+_EVENTS = frozenset(("registered", "created", "refreshed", "shortened", *_ENDINGS))
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"})
 
 

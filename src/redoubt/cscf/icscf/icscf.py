@@ -22,7 +22,7 @@ from redoubt.sip.uri import OtherUri, SipUri, TelUri, Uri, parse_uri
 
 REGISTRATION_CLAUSE = "TS 24.229 5.3.1.2"
 # An S-CSCF that answers so, or not at all, does not serve the user now: another one may (TS 24.229 5.3.1.3).
-ELSEWHERE = frozenset((408, 430, 480, 503, 504))
+ELSEWHERE = frozenset((408, 480, 503))
 # Who is not known here is challenged all the same, by an S-CSCF that says no (requirement row 77).
 UNKNOWN = frozenset((ResultCode.USER_UNKNOWN, ResultCode.IDENTITY_NOT_REGISTERED))
 
@@ -97,8 +97,8 @@ class ICscf:
             return answer
         if answer.result in UNKNOWN and self._context.enforces("equal-answers"):
             return answer
-        rule, fault, advice, status = _REFUSALS.get(answer.result, _OTHER_REFUSAL)
-        self._report(register, rule, answer.result.name, fault, advice)
+        rule, whose, advice, status = _REFUSALS.get(answer.result, _OTHER_REFUSAL)
+        self._report(register, rule, answer.result.name, whose, advice)
         retry = (("Retry-After", "60"),) if status == 503 else ()
         raise SipError(status, f"the HSS answered {answer.result.name}", REGISTRATION_CLAUSE, retry)
 
@@ -222,7 +222,6 @@ def _spellings(identity: Uri) -> list[str]:
     if isinstance(identity, OtherUri):
         raise SipError(404, f"{identity} names no user of this network", "TS 24.229 5.3.2.1")
     own = public_identity(identity)
-    if isinstance(identity, SipUri) and identity.user and identity.param("user") == "phone":
-        if identity.user.startswith("+"):
-            return [TelUri(identity.user.partition(";")[0]).aor, own]
-    return [own]
+    if isinstance(identity, TelUri) or not (identity.user or "").startswith("+"):
+        return [own]
+    return [TelUri((identity.user or "").partition(";")[0]).aor, own] if identity.param("user") == "phone" else [own]

@@ -1,4 +1,4 @@
-"""Which S-CSCF may serve a user (TS 29.228 6.7): all mandatory capabilities, and as many optional ones as can be had."""
+"""Which S-CSCF may serve a user (TS 29.228 6.7): every mandatory capability, and many optional ones."""
 
 from collections.abc import Sequence
 
