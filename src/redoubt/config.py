@@ -40,7 +40,7 @@ class Section(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, ren
     """One table of redoubt.toml."""
 
 
-class NetworkConfig(Section):
+class NetworkConfig(Section, frozen=True):
     """The operator's network as a whole."""
 
     realm: str = "ims.mnc001.mcc001.3gppnetwork.org"
@@ -53,7 +53,7 @@ class NetworkConfig(Section):
     """Static next hops instead of DNS: host name = "udp:HOST:PORT"."""
 
 
-class PCscfConfig(Section):
+class PCscfConfig(Section, frozen=True):
     """The P-CSCF (TS 24.229 5.2)."""
 
     uri: str = "sip:pcscf.{realm}"
@@ -69,14 +69,14 @@ class PCscfConfig(Section):
     """The home network's entry point; empty: found by the Request-URI's domain."""
 
 
-class ServerEntry(Section):
+class ServerEntry(Section, frozen=True):
     """An S-CSCF that an I-CSCF may choose, with its capability numbers (TS 29.228 6.7)."""
 
     uri: str
     capabilities: tuple[int, ...] = ()
 
 
-class ICscfConfig(Section):
+class ICscfConfig(Section, frozen=True):
     """The I-CSCF (TS 24.229 5.3)."""
 
     uri: str = "sip:icscf.{realm}"
@@ -84,7 +84,7 @@ class ICscfConfig(Section):
     servers: tuple[ServerEntry, ...] = (ServerEntry(uri="sip:scscf.{realm}"),)
 
 
-class SCscfConfig(Section):
+class SCscfConfig(Section, frozen=True):
     """The S-CSCF (TS 24.229 5.4)."""
 
     uri: str = "sip:scscf.{realm}"
@@ -108,7 +108,7 @@ class SCscfConfig(Section):
     """Answer a REGISTER of an unknown user with a challenge that can't be met, so that nobody can list users."""
 
 
-class HssConfig(Section):
+class HssConfig(Section, frozen=True):
     """The HSS with its authentication centre (TS 29.228)."""
 
     database: str = "hss.sqlite"
@@ -121,21 +121,21 @@ class HssConfig(Section):
     """Vectors that one private identity may have fetched within a minute without an answer."""
 
 
-class AccessConfig(Section):
+class AccessConfig(Section, frozen=True):
     """How phones may come in."""
 
     policy: Literal["aka-without-ipsec"] = "aka-without-ipsec"
     """aka-without-ipsec: the response to a challenge is accepted on an unprotected first hop."""
 
 
-class TestConfig(Section):
+class TestConfig(Section, frozen=True):
     """For tests only."""
 
     protections_off: tuple[str, ...] = ()
     """Names of protections to leave out, to see an attack succeed; such a network serves loopback only."""
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     """A whole redoubt.toml."""
 
     network: NetworkConfig = field(default_factory=NetworkConfig)

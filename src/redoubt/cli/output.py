@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from redoubt.config import Config, ConfigError
+from redoubt.hss.store import StoreFailed
+from redoubt.hss.subscriber import ProvisioningError
 from redoubt.network.configuration import load
 from redoubt.network.control import ControlError
 
@@ -58,7 +60,7 @@ def says_what_went_wrong(command: Callable[..., T]) -> Callable[..., T]:
     def guarded(*args: Any, **options: Any) -> T:
         try:
             return command(*args, **options)
-        except (ConfigError, ControlError) as error:
+        except (ConfigError, ControlError, ProvisioningError, StoreFailed) as error:
             fail(str(error), bool(options.get("as_json")))
         except KeyboardInterrupt:
             raise SystemExit(130) from None

@@ -2,7 +2,6 @@
 
 import ast
 import difflib
-import functools
 import inspect
 import ipaddress
 import re
@@ -104,7 +103,6 @@ def is_loopback(listen: str) -> bool:
         return host == "localhost"
 
 
-@functools.cache
 def _help(section: type[Section]) -> dict[str, str]:
     """The docstring that follows each option in its declaration."""
     (declaration,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body

@@ -17,6 +17,7 @@ from redoubt.cscf.scscf.scscf import SCscf
 from redoubt.diameter.cx import Cx
 from redoubt.events import EventStream
 from redoubt.hss.hss import Hss
+from redoubt.hss.keys import create_key, write_key_file
 from redoubt.network.configuration import from_tree
 from redoubt.network.cx_socket import CxConnection, CxServer
 from redoubt.network.dispatch import Dispatch
@@ -49,7 +50,7 @@ class Network:
         self._cx_server: CxServer | None = None
         self._cx_connection: CxConnection | None = None
         self._own: dict[str, tuple[str, Service]] = {}
-        self._routes: dict[str, str] = {}
+        self._resolver = Resolver(context.randomness)
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
@@ -89,6 +90,7 @@ class Network:
     ) -> Self:
         """A whole network on loopback with ports that the system chooses, and a state directory that goes with it."""
         folder = tempfile.TemporaryDirectory(prefix="redoubt-")
+        write_key_file(Path(folder.name) / Config().hss.key_file, create_key(SystemRandomness()))
         tree: dict[str, dict[str, Any]] = {
             "p-cscf": {"listen": ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"], "core": ["udp:127.0.0.1:0"]},
             "i-cscf": {"listen": ["udp:127.0.0.1:0"]},
@@ -126,6 +128,18 @@ class Network:
         if self._temporary is not None:
             self._temporary.cleanup()
 
+    def table_sizes(self) -> dict[str, int]:
+        """How much each function holds: what must return to where it began when everything has ended."""
+        sizes = {}
+        for name, stack in self.stacks.items():
+            sizes[f"{name} server transactions"] = stack.server_transactions
+            sizes[f"{name} client transactions"] = stack.client_transactions
+            sizes[f"{name} exchanges"] = stack.exchanges
+        for name, function in (("p-cscf", self.p_cscf), ("s-cscf", self.s_cscf)):
+            if function is not None:
+                sizes |= {f"{name} {table}": size for table, size in function.table_sizes().items()}
+        return sizes
+
     async def _build(self) -> None:
         self._access: list[tuple[Listen, Address]] = []
         self._plan_routes()
@@ -146,8 +160,9 @@ class Network:
             (f"sip:{config.network.realm}", config.i_cscf.listen),
             (config.s_cscf.uri, config.s_cscf.listen),
         ):
-            self._routes[host_of(uri)] = listen[0]
-        self._routes.update(config.network.routes)
+            self._resolver.route(host_of(uri), listen[0])
+        for host, to in config.network.routes.items():
+            self._resolver.route(host, to)
 
     async def _reach_hss(self) -> Cx:
         """The HSS itself, or the way to the process that has it."""
@@ -195,7 +210,7 @@ class Network:
     def _stack(self, name: str) -> tuple[Context, Stack]:
         context = self.context.named(name)
         trusted = frozenset(self.config.network.trusted_nodes)
-        stack = Stack(context, trusted_nodes=trusted, resolver=Resolver(static=self._routes))
+        stack = Stack(context, trusted_nodes=trusted, resolver=self._resolver)
         self.stacks[name] = stack
         return context, stack
 
@@ -212,9 +227,6 @@ class Network:
             listen = Listen.parse(text, zone)
             address = await stack.listen(listen, service)
             self.names[f"{address[0]}:{address[1]}"] = name
-            for uri in uris:
-                if self._routes.get(host_of(uri)) == text:
-                    self._routes[host_of(uri)] = f"{listen.transport}:{address[0]}:{address[1]}"
         for uri in uris:
             self._own[host_of(uri)] = (name, service)
 

@@ -1,0 +1,186 @@
+"""`redoubt subscriber`: who may register. Works on the HSS's store, whether or not a network runs on it."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.progress import Progress
+
+from redoubt.cli.output import (
+    config_option,
+    console,
+    control_socket,
+    errors,
+    json_option,
+    opened,
+    print_json,
+    print_rows,
+    run,
+    says_what_went_wrong,
+)
+from redoubt.hss.provisioning import described, offline, read_file, subscriber_of
+from redoubt.network.control import ask
+from redoubt.phone.sim_file import SimFile, write_sim_file
+from redoubt.sources import SystemRandomness
+
+EXAMPLES = """\b
+Examples:
+  redoubt subscriber add alice                                   keys are made; the SIM file is for `redoubt ue`
+  redoubt subscriber add bob --k HEX --opc HEX --impu tel:+15550100 --impu sip:bob@example.org
+  redoubt subscriber list --json
+  redoubt subscriber import cards.csv
+"""
+IMPORT_EXAMPLES = """\b
+The file is CSV (first line: field names) or JSON lines, by its suffix. Fields: impi, k, opc or op, and if wanted
+algorithm, amf, sqn, impus, barred, visited-networks, capabilities, optional-capabilities.
+\b
+Examples:
+  redoubt subscriber import cards.csv
+  redoubt subscriber import cards.jsonl --json
+"""
+
+
+@click.group(epilog=EXAMPLES)
+def command() -> None:
+    """Add, show, list, import and remove subscribers. Keys are stored encrypted and never shown."""
+
+
+@command.command(epilog=EXAMPLES)
+@click.argument("name")
+@click.option("--k", help="The card's K, 32 hexadecimal digits; made at random when absent.")
+@click.option("--opc", help="OPc, 32 hexadecimal digits; made at random when neither --opc nor --op is given.")
+@click.option("--op", help="OP, from which OPc is derived.")
+@click.option("--amf", default="8000", show_default=True, help="AMF, 4 hexadecimal digits.")
+@click.option("--sqn", default="0", show_default=True, help="The last sequence number used, up to 12 hexadecimal digits.")
+@click.option("--algorithm", type=click.Choice(["milenage", "tuak"]), default="milenage", show_default=True)
+@click.option("--impu", "impus", multiple=True, help="A public identity (may be repeated); default sip:NAME@REALM.")
+@click.option("--visited-network", "visited", multiple=True, help="A network where this user may roam; default: home only.")
+@config_option
+@json_option
+@says_what_went_wrong
+def add(name: str, impus: tuple[str, ...], visited: tuple[str, ...], config_path: Path, as_json: bool, **keys: str) -> None:
+    """Add a subscriber. NAME is a user name (NAME@REALM becomes the private identity) or a whole private identity."""
+    config, directory = opened(config_path)
+    impi = name if "@" in name else f"{name}@{config.network.realm}"
+    fields: dict[str, Any] = {field: value for field, value in keys.items() if value}
+    fields |= {"impi": impi, "impus": list(impus) or [f"sip:{impi}"], "visited-networks": list(visited)}
+    octets = 32 if fields["algorithm"] == "tuak" else 16
+    fields.setdefault("k", SystemRandomness().octets(16).hex())
+    if "op" not in fields:
+        fields.setdefault("opc", SystemRandomness().octets(octets).hex())
+
+    async def work() -> None:
+        async with offline(directory, config.hss, config.network.realm) as administration:
+            await administration.add([subscriber_of(fields)])
+
+    run(work())
+    sim = SimFile(
+        impi=impi, impus=fields["impus"], realm=config.network.realm, k=fields["k"], opc=fields.get("opc", ""),
+        op=fields.get("op", ""), amf=fields["amf"], algorithm=fields["algorithm"],
+    )  # fmt: skip
+    path = write_sim_file(directory / "sim" / f"{impi.split('@')[0]}.json", sim)
+    if as_json:
+        print_json({"impi": impi, "impus": fields["impus"], "sim_file": str(path)})
+        return
+    console.print(f"added [cyan]{impi}[/] with {', '.join(fields['impus'])}")
+    console.print(f"its SIM for the test phone: [cyan]{path}[/] (holds K: mode 0600). Next: redoubt ue register {name}")
+
+
+@command.command(epilog="Example: redoubt subscriber show sip:alice@ims.mnc001.mcc001.3gppnetwork.org")
+@click.argument("identity")
+@config_option
+@json_option
+@says_what_went_wrong
+def show(identity: str, config_path: Path, as_json: bool) -> None:
+    """Show a subscriber by private or public identity: sets, registration, S-CSCF; never keys."""
+    config, directory = opened(config_path)
+
+    async def work() -> dict[str, Any]:
+        async with offline(directory, config.hss, config.network.realm) as administration:
+            return described(await administration.show(identity))
+
+    found = run(work())
+    if as_json:
+        print_json(found)
+        return
+    for key, value in found.items():
+        console.print(f"[bold]{key:<22}[/] {msgspec.json.encode(value).decode()}", markup=True)
+
+
+@command.command("list", epilog="Example: redoubt subscriber list --json | jq -r '.subscribers[].private[0].impi'")
+@config_option
+@json_option
+@says_what_went_wrong
+def list_(config_path: Path, as_json: bool) -> None:
+    """List all subscribers with their registration state."""
+    config, directory = opened(config_path)
+
+    async def work() -> list[dict[str, Any]]:
+        async with offline(directory, config.hss, config.network.realm) as administration:
+            return [described(subscription) for subscription in administration.subscriptions()]
+
+    found = run(work())
+    if as_json:
+        print_json({"subscribers": found})
+        return
+    rows = [
+        [private["impi"], " ".join(one["impus"]), one["state"], row["s-cscf"]]
+        for row in found
+        for private in row["private"]
+        for one in row["sets"]
+    ]
+    print_rows(["private identity", "public identities", "state", "S-CSCF"], rows)
+
+
+@command.command("import", epilog=IMPORT_EXAMPLES)
+@click.argument("file", type=click.Path(path_type=Path))
+@config_option
+@json_option
+@says_what_went_wrong
+def import_(file: Path, config_path: Path, as_json: bool) -> None:
+    """Add all subscribers of FILE, or none: a bad row is named by line and column."""
+    config, directory = opened(config_path)
+
+    async def work() -> int:
+        with Progress(console=errors, disable=as_json) as progress:
+            reading = progress.add_task(f"reading {file.name}", total=None)
+            subscribers = await asyncio.to_thread(read_file, file)
+            progress.update(reading, total=1, completed=1)
+            storing = progress.add_task(f"storing {len(subscribers)} subscribers", total=None)
+            async with offline(directory, config.hss, config.network.realm) as administration:
+                count = await administration.add(subscribers)
+            progress.update(storing, total=1, completed=1)
+            return count
+
+    count = run(work())
+    if as_json:
+        print_json({"imported": count})
+    else:
+        console.print(f"imported {count} subscribers")
+
+
+@command.command(epilog="Example: redoubt subscriber remove alice@ims.mnc001.mcc001.3gppnetwork.org")
+@click.argument("identity")
+@config_option
+@json_option
+@says_what_went_wrong
+def remove(identity: str, config_path: Path, as_json: bool) -> None:
+    """Remove a subscriber; in a running network its registrations end at once (RTR)."""
+    config, directory = opened(config_path)
+
+    async def work() -> None:
+        if control_socket(config_path).exists():
+            await ask(control_socket(config_path), "subscriber-remove", identity=identity)
+            return
+        async with offline(directory, config.hss, config.network.realm) as administration:
+            await administration.remove(identity)
+
+    run(work())
+    if as_json:
+        print_json({"removed": identity})
+    else:
+        console.print(f"removed {identity}")
+
+
