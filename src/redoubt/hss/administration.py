@@ -15,9 +15,10 @@ from redoubt.diameter.cx import (
 )
 from redoubt.hss.keys import Seal
 from redoubt.hss.records import Assignment, ImplicitSet, Provisioned, RegistrationState, SetRegistration, Subscription
-from redoubt.hss.store import Assigned, Change, Conflict, Removed, Reprovisioned, Store
+from redoubt.hss.store import Assigned, Conflict, Removed, Reprovisioned, Store
 from redoubt.hss.subscriber import ProvisioningError, Subscriber, added, canonical_impu, provisioned_of
 from redoubt.hss.subscriptions import Subscriptions
+from redoubt.limits import HSS_WILDCARDS
 from redoubt.sip.service import Context
 
 
@@ -40,15 +41,27 @@ class Administration:
 
     async def add(self, subscribers: Iterable[Subscriber]) -> int:
         """All of them or none; returns how many."""
-        changes: list[Change] = [added(one, self._seal, self._context.randomness) for one in subscribers]
+        changes = [added(one, self._seal, self._context.randomness) for one in subscribers]
         if not changes:
             return 0
+        self._check_wildcards(change.provisioned for change in changes)
         try:
             await self._subscriptions.commit(changes)
         except Conflict as fault:
             raise ProvisioningError(*taken(fault)) from None
         self._subscriptions.provisioning_changed()
         return len(changes)
+
+    def _check_wildcards(self, new: Iterable[Provisioned]) -> None:
+        wildcards = [
+            identity
+            for provisioned in new
+            for one in provisioned.sets
+            for identity in one.identities
+            if identity.wildcard
+        ]
+        if wildcards and len(wildcards) + len(self._store.wildcards()) > HSS_WILDCARDS:
+            raise ProvisioningError("wildcards", f"at most {HSS_WILDCARDS} in all")
 
     async def show(self, identity: str) -> Subscription:
         """By IMPI or IMPU. Keys stay sealed."""
@@ -102,7 +115,9 @@ class Administration:
         """Replaces profiles, networks and capabilities of the subscription of its first IMPI; keys stay."""
         subscription = await self.show(subscriber.privates[0].impi)
         impis = [record.impi for record in subscription.privates]
-        await self._reprovision(subscription, provisioned_of(subscriber, impis))
+        provisioned = provisioned_of(subscriber, impis)
+        self._check_wildcards([provisioned])
+        await self._reprovision(subscription, provisioned)
 
     async def _reprovision(self, subscription: Subscription, provisioned: Provisioned) -> None:
         before, old_sets = subscription.assignment, subscription.provisioned.sets

@@ -37,7 +37,7 @@ from redoubt.hss.reasons import FALSE_AUTS, REASONS, STORE_ADVICE, Reason
 from redoubt.hss.records import PrivateRecord, RegistrationState, Subscription
 from redoubt.hss.registration import Asked, Step, assigned, challenged
 from redoubt.hss.sqlite import open_store
-from redoubt.hss.store import Assigned, Change, SequenceReserved, Store, StoreFailed
+from redoubt.hss.store import Assigned, Change, SequenceReserved, ServerNamed, Store, StoreFailed
 from redoubt.hss.subscriptions import Subscriptions
 from redoubt.limits import HSS_VECTORS_PER_ANSWER
 from redoubt.sip.service import Context
@@ -123,7 +123,7 @@ class Hss:
             changes.append(SequenceReserved(impi, plan.reserved))
         after = challenged(subscription.assignment, server_name)
         if after is not subscription.assignment:
-            changes.append(Assigned(subscription.number, after))
+            changes.append(ServerNamed(subscription.number, after.server_name, after.candidate))
         if changes and not await self._committed(changes, home, subscription):
             return MultimediaAuthAnswer(ResultCode.UNABLE_TO_COMPLY)
         subscription.assignment = after
@@ -145,21 +145,15 @@ class Hss:
         if isinstance(pair, ResultCode):
             return ServerAssignmentAnswer(pair)
         subscription, record, position = pair
-        step = assigned(
-            subscription.assignment,
-            Asked(
-                position,
-                impi,
-                server_name,
-                assignment_type,
-                subscription.provisioned.sets[position].has_services,
-                any(other.pending for other in subscription.privates if other is not record),
-            ),
-        )
+        shared = len(subscription.privates) > 1
+        others_pending = shared and any(one.pending for one in subscription.privates if one is not record)
+        has_services = subscription.provisioned.sets[position].has_services
+        asked = Asked(position, impi, server_name, assignment_type, has_services, others_pending)
+        step = assigned(subscription.assignment, asked)
         if not step.result.is_success:
             seen = f"{assignment_type.name} from {server_name}"
             return ServerAssignmentAnswer(self._no("CM3", step.result, impi, impu, seen))
-        if step.assignment != subscription.assignment:
+        if step.assignment is not subscription.assignment:
             if not await self._committed([Assigned(subscription.number, step.assignment)], subscription):
                 return ServerAssignmentAnswer(ResultCode.UNABLE_TO_COMPLY)
             subscription.assignment = step.assignment
@@ -225,9 +219,8 @@ class Hss:
         record = home.private(impi) if home is not None else None
         if home is None or record is None or subscription is None:
             return self._no(step, ResultCode.USER_UNKNOWN, impi, impu, "" if home else "the private identity")
-        if self.context.enforces("identity-pair") and (
-            home is not subscription or impi not in subscription.impis_of(found.position)
-        ):
+        impis = subscription.provisioned.sets[found.position].impis
+        if (home is not subscription or (impis and impi not in impis)) and self.context.enforces("identity-pair"):
             return self._no(step, ResultCode.IDENTITIES_DONT_MATCH, impi, impu)
         return home, record, subscription, found.position
 

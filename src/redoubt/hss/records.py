@@ -33,7 +33,11 @@ class ImplicitSet:
 
     @property
     def all_barred(self) -> bool:
-        return all(identity.barred for profile in self.service_profiles for identity in profile.identities)
+        for profile in self.service_profiles:
+            for identity in profile.identities:
+                if not identity.barred:
+                    return False
+        return True
 
     @property
     def has_services(self) -> bool:
@@ -111,8 +115,10 @@ class Subscription:
 
     def profile(self, position: int, impi: str) -> UserProfile:
         """What Cx-Pull brings of a set (TS 29.228 6.6)."""
-        impis = self.impis_of(position)
         profiles = self.provisioned.sets[position].service_profiles
+        if len(self.privates) == 1:
+            return UserProfile(self.privates[0].impi, profiles)
+        impis = self.impis_of(position)
         return UserProfile(impi or impis[0], profiles, impis if len(impis) > 1 else ())
 
     @property

@@ -102,12 +102,12 @@ class Asked:
 def challenged(assignment: Assignment, server_name: str) -> Assignment:
     """After a MAR (TS 29.228 6.3.1): the asking S-CSCF is stored, beside the assigned one if that has users."""
     if server_name == assignment.server_name:
-        return assignment if not assignment.candidate else replace(assignment, candidate="")
+        return assignment if not assignment.candidate else Assignment(assignment.server_name, "", assignment.sets)
     if _in_use(assignment):
         if server_name == assignment.candidate:
             return assignment
-        return replace(assignment, candidate=server_name)
-    return replace(assignment, server_name=server_name, candidate="")
+        return Assignment(assignment.server_name, server_name, assignment.sets)
+    return Assignment(server_name, "", assignment.sets)
 
 
 def assigned(before: Assignment, asked: Asked) -> Step:
@@ -149,7 +149,7 @@ def _walked(before: Assignment, asked: Asked) -> Step:
     if new == old and asked.server_name == before.server_name and row.action is Action.REGISTER:
         return Step(result, before, row.brings_profile, row.clause)  # a refresh: nothing to store
     sets = (*before.sets[: asked.position], new, *before.sets[asked.position + 1 :])
-    after = replace(before, server_name=asked.server_name, sets=sets)
+    after = Assignment(asked.server_name, before.candidate, sets)
     if row.action in (Action.LEAVE, Action.LEAVE_SERVED):
         after = _without_name_if_idle(after, asked)
     return Step(result, after, row.brings_profile, row.clause)
@@ -168,7 +168,7 @@ def _left(old: SetRegistration, row: Row, asked: Asked) -> tuple[SetRegistration
 def _without_name_if_idle(assignment: Assignment, asked: Asked) -> Assignment:
     if asked.others_pending or _in_use(assignment) or not assignment.server_name:
         return assignment
-    return replace(assignment, server_name="", candidate="")
+    return Assignment("", "", assignment.sets)
 
 
 def _in_use(assignment: Assignment) -> bool:

@@ -6,14 +6,23 @@ from typing import Any
 import msgspec
 
 from redoubt.hss.records import Assignment, PrivateRecord, Provisioned, SetRegistration, Subscription
-from redoubt.hss.store import Added, Assigned, Change, NewPrivate, Removed, Reprovisioned, SequenceReserved
+from redoubt.hss.store import (
+    Added,
+    Assigned,
+    Change,
+    NewPrivate,
+    Removed,
+    Reprovisioned,
+    SequenceReserved,
+    ServerNamed,
+)
 
 _encode = msgspec.json.Encoder().encode
 _decode_provisioned = msgspec.json.Decoder(Provisioned).decode
 _decode_sets = msgspec.json.Decoder(tuple[SetRegistration, ...]).decode
 
-ONE_STATEMENT = (SequenceReserved, Assigned)
-"""The changes that are atomic without a savepoint."""
+UPDATES = (SequenceReserved, Assigned, ServerNamed)
+"""The changes that break no rule of the tables: they need no savepoint, for they fail with the disk only."""
 
 
 def apply(writer: sqlite3.Connection, change: Change) -> None:
@@ -23,6 +32,11 @@ def apply(writer: sqlite3.Connection, change: Change) -> None:
             writer.execute("UPDATE private_identity SET reserved_seq = ? WHERE impi = ?", (seq, impi))
         case Assigned(number, assignment):
             _assign(writer, number, assignment)
+        case ServerNamed(number, server_name, candidate):
+            writer.execute(
+                "UPDATE subscription SET server_name = ?, candidate = ? WHERE number = ?",
+                (server_name, candidate, number),
+            )
         case Removed(number):
             writer.execute("DELETE FROM subscription WHERE number = ?", (number,))
         case Added(provisioned, privates):

@@ -17,7 +17,7 @@ from typing import Any
 from redoubt.config import ConfigError
 from redoubt.hss.keys import NONCE_OCTETS, NotSealedHere, Seal
 from redoubt.hss.records import Subscription
-from redoubt.hss.rows import ONE_STATEMENT, apply, subscription_of
+from redoubt.hss.rows import UPDATES, apply, subscription_of
 from redoubt.hss.store import Change, Conflict, StoreFailed
 from redoubt.limits import HSS_WRITES_WAITING
 from redoubt.secret import Secret
@@ -158,11 +158,17 @@ class SqliteStore:
 
 def _apply_all(writer: sqlite3.Connection, group: list[Waiting]) -> list[StoreFailed | None]:
     """Each caller's changes, all or none; one caller's conflict doesn't touch the others."""
-    return [_applied(writer, changes) for changes, _ in group]
+    outcomes: list[StoreFailed | None] = []
+    for changes, _ in group:
+        outcomes.append(_applied(writer, changes))
+        if not writer.in_transaction:  # it was rolled back under way: nothing of the group is kept
+            lost = outcomes[-1] or StoreFailed("rolled back")
+            return [*(outcome or lost for outcome in outcomes), *[lost] * (len(group) - len(outcomes))]
+    return outcomes
 
 
 def _applied(writer: sqlite3.Connection, changes: Sequence[Change]) -> StoreFailed | None:
-    nested = len(changes) > 1 or not isinstance(changes[0], ONE_STATEMENT)
+    nested = not all(isinstance(change, UPDATES) for change in changes)
     try:
         if nested:
             writer.execute("SAVEPOINT caller")
@@ -178,20 +184,23 @@ def _applied(writer: sqlite3.Connection, changes: Sequence[Change]) -> StoreFail
 
 
 def _undone(writer: sqlite3.Connection, nested: bool, fault: StoreFailed) -> StoreFailed:
+    """Back to before this caller, or before the whole group, whose callers then all fail (see `_commit`)."""
     # SQLite may have rolled the whole transaction back by itself (disk full); then there is no savepoint.
-    if nested and writer.in_transaction:
-        try:
-            writer.execute("ROLLBACK TO caller")
-            writer.execute("RELEASE caller")
-        except sqlite3.Error:
-            writer.execute("ROLLBACK")
+    if not writer.in_transaction:
+        return fault
+    if nested and not isinstance(fault, Conflict):
+        nested = False  # the disk refuses: what others wrote in this transaction won't be committed either
+    if nested:
+        writer.execute("ROLLBACK TO caller")
+        writer.execute("RELEASE caller")
+    else:
+        writer.execute("ROLLBACK")
     return fault
 
 
 def _commit(writer: sqlite3.Connection, outcomes: list[StoreFailed | None]) -> list[StoreFailed | None]:
-    if not writer.in_transaction:  # it was rolled back under way: nothing of the group was kept
-        lost = next((fault for fault in outcomes if fault is not None), StoreFailed("rolled back"))
-        return [fault or lost for fault in outcomes]
+    if not writer.in_transaction:
+        return outcomes
     try:
         writer.execute("COMMIT")
     except sqlite3.Error as fault:
@@ -209,7 +218,6 @@ def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA secure_delete = ON")
     return connection
 
 

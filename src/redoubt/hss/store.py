@@ -32,6 +32,15 @@ class Assigned:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerNamed:
+    """The S-CSCF that challenges a subscription; its registrations are as they were."""
+
+    number: int
+    server_name: str
+    candidate: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewPrivate:
     impi: str
     algorithm: str
@@ -64,7 +73,7 @@ class Removed:
     number: int
 
 
-Change = SequenceReserved | Assigned | Added | Reprovisioned | Removed
+Change = SequenceReserved | Assigned | ServerNamed | Added | Reprovisioned | Removed
 
 
 class Store(Protocol):
