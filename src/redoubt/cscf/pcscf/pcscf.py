@@ -56,6 +56,14 @@ class PCscf:
             return await self.subscriptions.notified(request, exchange)
         raise SipError(404, "the core sent a request that names no phone", "RFC 5626 5.3")
 
+    def table_sizes(self) -> dict[str, int]:
+        """Entries by table, for status and for tests that nothing is left."""
+        return {
+            "bindings": len(self.bindings),
+            "dialogs": len(self.dialogs),
+            "subscriptions": len(self.subscriptions),
+        }
+
     def close(self) -> None:
         """Forgets everyone: the flows end with the process."""
         for table in (self.bindings, self.dialogs, self.subscriptions):

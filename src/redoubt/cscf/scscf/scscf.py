@@ -83,6 +83,14 @@ class SCscf:
         self.regevent.profile_changed(found)
         return ResultCode.SUCCESS
 
+    def table_sizes(self) -> dict[str, int]:
+        """Entries by table, for status and for tests that nothing is left."""
+        return {
+            "registrations": self.registrations.size[0],
+            "challenges": len(self.authentication.challenges),
+            "subscriptions": len(self.regevent),
+        }
+
     def close(self) -> None:
         """Ends the timers."""
         self.authentication.challenges.stop()
