@@ -1,0 +1,112 @@
+"""A whole network on loopback with its subscribers, and what tests look at in it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from redoubt.events import Check, Event, EventStream, MessageSeen
+from redoubt.hss.subscriber import PrivateIdentity, Subscriber
+from redoubt.network.run import Network
+from redoubt.secret import Secret
+from redoubt.sources import SeededRandomness
+from redoubt.transport.flow import Address
+from .client import OPC, Card, Client, key_of
+
+E = TypeVar("E", bound=Event)
+USERS = ("alice", "bob", "carol")
+
+
+class Home:
+    """The network, its phones and what happened in it."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.realm = network.config.network.realm
+        self.clients: list[Client] = []
+
+    async def phone(self, name: str, *, card: Card | None = None, host: str = "127.0.0.1") -> Client:
+        """An unregistered phone with the card of a subscriber, or another card."""
+        client = await Client.open(card or Card.of(name, self.realm), self.network.p_cscf_address, host)
+        self.clients.append(client)
+        return client
+
+    async def registered(self, name: str, **other: Any) -> Client:
+        """A phone that is registered."""
+        phone = await self.phone(name, **other)
+        answer = await phone.registers()
+        assert answer.status == 200, f"{answer!r}; {self.why()}"
+        return phone
+
+    async def stranger(self, function: str, host: str = "127.0.0.2", name: str = "mallory") -> Client:
+        """Someone at an address that is no core node's, who talks to a core function directly."""
+        client = await Client.open(Card.of(name, self.realm), self.address_of(function), host)
+        self.clients.append(client)
+        return client
+
+    def address_of(self, function: str) -> Address:
+        """Where core nodes reach a function."""
+        text = [text for text, name in self.network.names.items() if name == function][-1]
+        host, _, port = text.rpartition(":")
+        return host, int(port)
+
+    def impu(self, name: str) -> str:
+        return f"sip:{name}@{self.realm}"
+
+    def events(self, kind: type[E]) -> list[E]:
+        return [event for event in self.network.context.events.recent if isinstance(event, kind)]
+
+    def failed(self, about: str = "") -> list[Check]:
+        """Checks that did not hold, of one user if named."""
+        return [check for check in self.events(Check) if not check.passed and about in (check.impu + check.impi)]
+
+    def why(self) -> str:
+        """The last events, for a test that fails."""
+        return "\n".join(map(repr, list(self.network.context.events.recent)[-6:]))
+
+    def seen_at(self, *functions: str) -> list[str]:
+        """The text of every message that these functions were given; needs `tracing=True`."""
+        return [event.text for event in self.events(MessageSeen) if event.receiver in functions]
+
+    async def settled(self, seconds: float = 0.05) -> None:
+        """What follows a response (NOTIFY, clean-up) has time to happen."""
+        await asyncio.sleep(seconds)
+
+    def close(self) -> None:
+        for client in self.clients:
+            client.close()
+
+
+def subscribers(realm: str, names: Iterable[str]) -> list[Subscriber]:
+    return [
+        Subscriber.simple(
+            PrivateIdentity(f"{name}@{realm}", Secret(key_of(name)), opc=OPC), f"sip:{name}@{realm}"
+        )
+        for name in names
+    ]  # fmt: skip
+
+
+@asynccontextmanager
+async def home(
+    overrides: Mapping[str, Mapping[str, Any]] | None = None,
+    *,
+    off: Iterable[str] = (),
+    users: Iterable[str] = USERS,
+    tracing: bool = False,
+    seed: int = 1,
+) -> AsyncIterator[Home]:
+    """A network with subscribers; `off` names protections to leave out."""
+    tree = dict(overrides or {})
+    if off:
+        tree["test"] = {"protections-off": list(off)}
+    events = EventStream()
+    events.tracing = tracing
+    network = await Network.temporary(tree, events=events, randomness=SeededRandomness(seed))
+    made = Home(network)
+    try:
+        assert network.hss is not None
+        await network.hss.administration.add(subscribers(made.realm, users))
+        yield made
+    finally:
+        made.close()
+        await network.close()

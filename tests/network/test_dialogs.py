@@ -1,0 +1,273 @@
+"""Calls that others try to end or to take over, and requests that multiply: rows 68 to 76."""
+
+import re
+
+import pytest
+
+from redoubt.events import Deregistered
+from redoubt.sip.fields import VIA
+from redoubt.sip.message import Response
+from .calls import AS_SDP, SDP, call, pair
+from .client import fresh
+from .home import home
+
+
+@pytest.mark.parametrize("method", ["BYE", "INVITE", "UPDATE", "REFER", "INFO"])
+async def test_another_phone_cannot_act_in_a_call(method: str) -> None:
+    """Row 68 (TS 24.229 5.2.6.3.5): true tags and routes, wrong flow."""
+    async with home() as net:
+        alice, bob = await pair(net)
+        mallory = await net.registered("carol")
+        made = await call(alice, bob)
+        theft = made.from_caller(method, 10)
+        theft.set("Via", mallory.via())
+        assert (await mallory.ask(theft)).status in (403, 481)
+        theft = made.from_callee(method, 10)
+        theft.set("Via", mallory.via())
+        assert (await mallory.ask(theft)).status in (403, 481)
+        assert await made.lives()
+
+
+async def test_a_repeated_or_lower_cseq_ends_no_call() -> None:
+    """Row 69 (RFC 3261 12.2.2)."""
+    async with home() as net:
+        alice, bob = await pair(net)
+        made = await call(alice, bob)
+        assert await made.lives()  # CSeq 50
+        for number in (50, 7):
+            assert (await alice.ask(made.from_caller("BYE", number))).status in (481, 500)
+        bye = made.from_caller("BYE", 51)
+        alice.send(bye)
+        bob.respond(await bob.request("BYE"), 200)
+        assert (await alice.final(bye)).status == 200
+
+
+async def test_a_bye_to_no_dialog_gets_481() -> None:
+    """Row 69: tags of nobody."""
+    async with home() as net:
+        alice, bob = await pair(net)
+        made = await call(alice, bob)
+        stray = made.from_caller("BYE", 5)
+        stray.set("To", f"<{bob.card.impu}>;tag=guessed")
+        assert (await alice.ask(stray)).status == 481
+        assert await made.lives()
+
+
+async def test_a_guessed_cancel_from_another_address_cancels_nothing() -> None:
+    """Row 70 (RFC 3261 9.2): the branch is right, the sender is not."""
+    async with home() as net:
+        alice, bob = await pair(net)
+        mallory = await net.registered("carol")
+        invite = alice.make("INVITE", bob.card.impu, None, AS_SDP, body=SDP)
+        alice.send(invite)
+        received = await bob.request("INVITE")
+        bob.respond(received, 180)
+        cancel = invite.copy()
+        cancel.method, cancel.body = "CANCEL", b""
+        cancel.set("CSeq", "1 CANCEL")
+        cancel.remove("Content-Type")
+        mallory.send(cancel)
+        with pytest.raises(TimeoutError):
+            await bob.request("CANCEL", 0.3)
+        bob.respond(received, 200, AS_SDP)
+        assert (await alice.final(invite)).status == 200
+
+
+async def test_branches_and_tags_of_the_network_are_long_and_never_repeat() -> None:
+    """Row 71 (RFC 3261 8.1.1.7): what phones see of them."""
+    async with home() as net:
+        alice, bob = await pair(net)
+        branches = []
+        for _ in range(20):
+            request = alice.make("MESSAGE", bob.card.impu)
+            alice.send(request)
+            received = await bob.request("MESSAGE")
+            branches.append(received.need(VIA).branch or "")
+            bob.respond(received, 200)
+            await alice.final(request)
+        assert len(set(branches)) == 20
+        for branch in branches:
+            assert branch.startswith("z9hG4bK")
+            assert len(branch) - len("z9hG4bK") >= 11, "64 bits in base 64 at least"
+
+
+async def test_a_response_with_another_branch_or_method_is_dropped() -> None:
+    """Row 71 (RFC 3261 17.1.3)."""
+    async with home() as net:
+        alice, bob = await pair(net)
+        request = alice.make("MESSAGE", bob.card.impu)
+        alice.send(request)
+        received = await bob.request("MESSAGE")
+        forged = received.copy()
+        forged.set("CSeq", f"{received.cseq.number} INVITE")
+        bob.respond(forged, 200)
+        forged = received.copy()
+        forged.headers[0] = ("Via", re.sub("branch=z9hG4bK.", "branch=z9hG4bK_", forged.headers[0][1]))
+        bob.respond(forged, 200)
+        bob.respond(received, 486)
+        assert (await alice.final(request)).status == 486
+
+
+async def test_a_response_goes_to_the_sender_whatever_its_via_says() -> None:
+    """Row 72 (RFC 3261 18.2.2, RFC 3581)."""
+    async with home() as net:
+        sender, victim = await net.phone("alice"), await net.phone("bob")
+        request = sender.register()
+        request.set("Via", sender.via(*victim.address))
+        assert (await sender.ask(request)).status == 401
+        assert await victim.hears_nothing(0.05)
+
+
+async def test_contacts_that_point_at_each_other_multiply_within_bounds() -> None:
+    """Row 73 (RFC 5393): a phone that registers many contacts at the network itself."""
+    async with home(tracing=True) as net:
+        bob = await net.registered("bob")
+        alice = await net.phone("alice")
+        host, port = net.network.p_cscf_address
+        for number in range(5):
+            contact = f"<sip:bob{number}@{host}:{port}>"
+            await alice.registers(contact=contact)
+        net.network.context.events.recent.clear()
+        answer = await bob.ask(bob.make("MESSAGE", net.impu("alice")))
+        assert answer.status >= 300
+        requests = [text for text in net.seen_at("p-cscf", "s-cscf", "i-cscf") if text.startswith("MESSAGE")]
+        assert len(requests) < 200
+
+
+async def test_max_breadth_is_split_and_runs_out() -> None:
+    """Row 73 (RFC 5393 5.3): three contacts and a breadth of one reach one phone at a time."""
+    async with home() as net:
+        bob = await net.registered("bob")
+        first, second = await net.registered("alice"), await net.phone("alice")
+        second.card = first.card
+        assert (await second.registers()).status == 200
+        request = bob.make("MESSAGE", net.impu("alice"), None, ("Max-Breadth", "1"))
+        bob.send(request)
+        took, other = first, second
+        try:
+            received = await first.request("MESSAGE", 0.3)
+        except TimeoutError:
+            took, other = second, first
+            received = await second.request("MESSAGE", 0.3)
+        assert await other.hears_nothing(0.1)
+        took.respond(received, 200)
+        assert (await bob.final(request)).status in (200, 440)
+
+
+@pytest.mark.parametrize("hops", [0, 1, 2])
+async def test_max_forwards_runs_out_with_483(hops: int) -> None:
+    """Row 74 (RFC 3261 16.3): 0 is refused at once, small numbers within the core."""
+    async with home() as net:
+        alice, bob = await pair(net)
+        request = alice.make("MESSAGE", bob.card.impu)
+        request.set("Max-Forwards", str(hops))
+        assert (await alice.ask(request)).status == 483
+        assert await bob.hears_nothing(0.05)
+
+
+async def test_each_function_counts_max_forwards_down() -> None:
+    """Row 74."""
+    async with home() as net:
+        alice, bob = await pair(net)
+        alice.send(alice.make("MESSAGE", bob.card.impu))
+        received = await bob.request("MESSAGE")
+        assert int(received.get("Max-Forwards") or 0) <= 67, "P-, S- and again P-CSCF at least"
+
+
+async def test_a_star_contact_needs_expires_zero() -> None:
+    """Row 75 (RFC 3261 10.2.2)."""
+    async with home() as net:
+        alice, _bob = await pair(net)
+        for expires in ("1", "600"):
+            assert (await alice.ask(alice.register(contact="*", expires=expires))).status == 400
+        assert not net.events(Deregistered)
+
+
+async def test_a_lifetime_below_the_minimum_is_423_with_min_expires() -> None:
+    """Row 75 (RFC 3261 10.3 step 7)."""
+    async with home({"s-cscf": {"min-expires": 300}}) as net:
+        alice = await net.phone("alice")
+        answer = await alice.registers(expires="5")
+        assert (answer.status, answer.get("Min-Expires")) == (423, "300")
+
+
+async def test_a_thousand_contacts_in_one_register_are_refused() -> None:
+    """Row 75: and cost nobody anything."""
+    async with home() as net:
+        alice, bob = await pair(net)
+        contacts = ", ".join(f"<sip:a{number}@127.0.0.1>" for number in range(1000))
+        request = bob.register(contact=contacts)
+        answer = await bob.ask(request)
+        assert 400 <= answer.status < 500 and answer.status != 401
+        assert (await alice.registers()).status == 200
+
+
+async def test_more_contacts_than_allowed_are_refused_one_by_one() -> None:
+    """Row 75: the limit holds over several REGISTERs, the older contacts stay."""
+    async with home({"s-cscf": {"max-contacts": 2}}) as net:
+        card = (await net.registered("alice")).card
+        statuses = [(await (await net.phone("alice", card=card)).registers()).status for _ in range(3)]
+        assert statuses[0] == 200 and statuses[-1] >= 400
+
+
+async def test_registration_state_is_shown_to_its_owner() -> None:
+    """Row 76 (RFC 3680): the user's own phone gets its NOTIFY."""
+    async with home() as net:
+        alice = await net.registered("alice")
+        request = alice.make(
+            "SUBSCRIBE", net.impu("alice"), None, ("Event", "reg"), ("Expires", "600"), ("Accept", "application/reginfo+xml")
+        )
+        assert (await alice.ask(request)).status == 200
+        notify = await alice.request("NOTIFY")
+        assert net.impu("alice").encode() in notify.body
+        alice.respond(notify, 200)
+
+
+async def test_registration_state_is_shown_to_nobody_else() -> None:
+    """Row 76: 403, no NOTIFY."""
+    async with home() as net:
+        _alice, bob = await pair(net)
+        request = bob.make(
+            "SUBSCRIBE", net.impu("alice"), None, ("Event", "reg"), ("Expires", "600"), ("Accept", "application/reginfo+xml")
+        )
+        assert (await bob.ask(request)).status == 403
+        assert await bob.hears_nothing(0.1)
+
+
+async def test_a_call_is_rung_answered_and_ended() -> None:
+    """The way of a call (TS 24.229 5.2.6, 5.4.3): Record-Route holds, both sides may end it."""
+    async with home() as net:
+        alice, bob = await pair(net)
+        made = await call(alice, bob)
+        assert len(made.accepted.all("Record-Route")) >= 2
+        bye = made.from_callee("BYE", 1)
+        bob.send(bye)
+        alice.respond(await alice.request("BYE"), 200)
+        assert (await bob.final(bye)).status == 200
+
+
+async def test_a_cancelled_call_ends_with_487() -> None:
+    """RFC 3261 9.2, over the whole path."""
+    async with home() as net:
+        alice, bob = await pair(net)
+        invite = alice.make("INVITE", bob.card.impu, None, AS_SDP, body=SDP)
+        alice.send(invite)
+        received = await bob.request("INVITE")
+        bob.respond(received, 180)
+        await alice.take(lambda m: isinstance(m, Response) and m.status == 180)
+        cancel = invite.copy()
+        cancel.method, cancel.body = "CANCEL", b""
+        cancel.set("CSeq", "1 CANCEL")
+        cancel.remove("Content-Type")
+        assert (await alice.ask(cancel)).status == 200
+        bob.respond(await bob.request("CANCEL"), 200)
+        bob.respond(received, 487)
+        assert (await alice.final(invite)).status == 487
+
+
+async def test_calls_to_nobody_end_as_they_should() -> None:
+    """480 for a user without a phone, 404 for no user (TS 24.229 5.3.2, TS 29.228)."""
+    async with home() as net:
+        alice = await net.registered("alice")
+        assert (await alice.ask(alice.make("INVITE", net.impu("bob"), None, AS_SDP, body=SDP))).status == 480
+        assert (await alice.ask(alice.make("INVITE", f"sip:{fresh('nobody')}@{net.realm}"))).status == 404
