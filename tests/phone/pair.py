@@ -25,7 +25,7 @@ HOSTS = {"alice": "10.0.0.1", "bob": "10.0.0.2"}
 def card(name: str) -> PhoneIdentity:
     """A card whose K is made from the name."""
     key = Secret(name.encode().ljust(16, b"."))
-    functions = Milenage.from_op(key, Secret(bytes(16)))
+    functions = Milenage.with_op(key, Secret(bytes(16)))
     return PhoneIdentity(f"{name}@{REALM}", (f"sip:{name}@{REALM}",), REALM, Isim(functions))
 
 

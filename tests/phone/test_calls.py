@@ -9,7 +9,8 @@ from redoubt.phone.call import CallState
 from redoubt.phone.incoming import Answering
 from redoubt.phone.media import Direction
 from redoubt.sip.message import Request
-from tests.phone.pair import Pair, with_pair
+
+from .pair import Pair, with_pair
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])

@@ -12,11 +12,13 @@ from redoubt.phone.dialog import Dialog
 from redoubt.phone.line import ALLOW, T1_S, Line
 from redoubt.phone.media import MEDIA_TYPE, Direction, MediaSide
 from redoubt.sip.errors import SipError
-from redoubt.sip.fields import CONTENT_TYPE, RACK
+from redoubt.sip.fields import CONTENT_TYPE, RACK, RETRY_AFTER
 from redoubt.sip.message import Message, Request, Response
 from redoubt.sip.service import Cancellation, Exchange
 
 RTP_PORT = 49_170  # written in descriptions; media comes with its own issue
+
+REINVITES = 5
 
 
 class CallState(Enum):
@@ -93,12 +95,16 @@ class Call:
         return await self.reinvite(Direction.SENDRECV)
 
     async def reinvite(self, direction: Direction) -> bool:
-        """A re-INVITE (RFC 3261 14.1); on glare (491) once more after a random pause."""
-        for _ in range(2):
+        """A re-INVITE (RFC 3261 14.1); again after a pause on glare (491), or when our ACK was lost (500)."""
+        for _ in range(REINVITES):
             response = await self._reinvite_once(direction)
-            if response.status != 491:
+            after = response.first(RETRY_AFTER)
+            if response.status == 491:
+                await asyncio.sleep(2.1 + self.line.context.randomness.octets(1)[0] / 128)
+            elif response.status == 500 and after is not None:
+                await asyncio.sleep(after.seconds)
+            else:
                 break
-            await asyncio.sleep(2.1 + self.line.context.randomness.octets(1)[0] / 128)
         if response.status in (408, 481):
             self.finish(response.status, "the dialog is gone (RFC 3261 12.2.1.2)")
         return response.is_success
