@@ -14,6 +14,7 @@ MULTIPART_PARTS = 32  # each part is a handler's work; nobody sends ten
 
 # The memory that remembered URIs may take: entries times the line length above is the worst case, 4 MB.
 SIP_URIS_REMEMBERED = 512
+SIP_ROUTES_REMEMBERED = 256  # addresses of nodes, which are few
 
 # SDP (requirement row 100): an offer of a phone has one or two media, a bundle of a browser about ten.
 SDP_OCTETS = 32 * 1024

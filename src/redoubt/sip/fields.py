@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Generic, TypeVar
 
+from redoubt import limits
 from redoubt.sip.grammar import number, token
 from redoubt.sip.headers.addresses import Contact, NameAddr, parse_contact
 from redoubt.sip.headers.credentials import Credentials
@@ -43,6 +45,16 @@ def _many(name: str, parse: Callable[[str], T]) -> Field[T]:
     return Field(canonical(name), parse, True)
 
 
+def _routes(name: str) -> Field[NameAddr]:
+    """The same few nodes are in every route, and the values are immutable: they are remembered."""
+    return Field(canonical(name), _remembered, True)
+
+
+@lru_cache(limits.SIP_ROUTES_REMEMBERED)
+def _remembered(text: str) -> NameAddr:
+    return NameAddr.parse(text)
+
+
 def _seconds(text: str) -> int:
     return number(text, 2**32 - 1)
 
@@ -65,10 +77,10 @@ RETRY_AFTER = _one("Retry-After", RetryAfter.parse)
 DATE = _one("Date", check_date)
 CONTENT_TYPE = _one("Content-Type", ContentType.parse)
 
-ROUTE = _many("Route", NameAddr.parse)
-RECORD_ROUTE = _many("Record-Route", NameAddr.parse)
-PATH = _many("Path", NameAddr.parse)
-SERVICE_ROUTE = _many("Service-Route", NameAddr.parse)
+ROUTE = _routes("Route")
+RECORD_ROUTE = _routes("Record-Route")
+PATH = _routes("Path")
+SERVICE_ROUTE = _routes("Service-Route")
 
 AUTHORIZATION = _one("Authorization", Credentials.parse)
 PROXY_AUTHORIZATION = _one("Proxy-Authorization", Credentials.parse)

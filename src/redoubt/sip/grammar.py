@@ -133,7 +133,7 @@ def read_params(text: str) -> Params:
     if '"' in text:
         return _params_one_by_one(split_outside(text, ";"))
     if " " in text:
-        text = text.replace("; ", ";")
+        text = text.strip(" ").replace("; ", ";")
     pieces = text.split(";")
     if not (text.isascii() and text.isprintable()) or " " in text or "," in text or "<" in text or ">" in text:
         return _params_one_by_one(pieces)
@@ -142,18 +142,19 @@ def read_params(text: str) -> Params:
     for piece in pieces:
         name, equals, value = piece.partition("=")
         if value:
-            params.append((_param_name(name), value))
+            params.append((param_name(name), value))
         elif equals:
             raise malformed(f"parameter {name[:40]} has no value after '='")
         else:
-            params.append((_param_name(name), None))
+            params.append((param_name(name), None))
     if len(params) > limits.SIP_HEADER_PARAMETERS:
         raise malformed("too many header parameters", "limits.SIP_HEADER_PARAMETERS")
     return tuple(params)
 
 
 @lru_cache(1024)
-def _param_name(name: str) -> str:
+def param_name(name: str) -> str:
+    """A parameter's name in lower case: a token, without the blanks around it."""
     name = name.strip(" \t")
     if not name or name.strip(TOKEN):
         raise malformed(f"{name[:40]!r} is no name of a parameter")
@@ -168,7 +169,7 @@ def _params_one_by_one(pieces: list[str]) -> Params:
 
 def _param(piece: str) -> tuple[str, str | None]:
     name, equals, value = piece.partition("=")
-    name = _param_name(name)
+    name = param_name(name)
     if not equals:
         return name, None
     value = value.strip(" \t")

@@ -12,12 +12,8 @@ from redoubt.sip.names import CANONICAL, SINGLE, canonical
 Headers = list[tuple[str, str]]
 
 
-def read_head(octets: bytes) -> tuple[str, Headers, int | None]:
-    """Start line, headers without Content-Length, and the length that it declared.
-
-    `octets` end before the empty line. Content-Length belongs to the framing and is computed again when
-    a message is written, so nobody forwards one that lies.
-    """
+def read_head(octets: bytes) -> tuple[str, Headers]:
+    """Start line and headers, names canonical, values unfolded. `octets` end before the empty line."""
     lines = _read_lines(octets)
     start = lines[0]
     headers: Headers = []
@@ -30,14 +26,16 @@ def read_head(octets: bytes) -> tuple[str, Headers, int | None]:
             _unfold(headers, line)
         else:
             headers.append((_unusual_name(name, colon), value.strip(" \t")))
-    last = dict(headers)
-    if len(last) != len(headers):
-        _check_repeats(headers)
-    length = last.get("Content-Length")
-    if length is None:
-        return start, headers, None
-    headers.remove(("Content-Length", length))
-    return start, headers, number(length, 2**53)
+    return start, headers
+
+
+def take_length(headers: Headers, value: str) -> int:
+    """Removes Content-Length: it belongs to the framing, and is computed again when a message is written."""
+    if headers[-1][0] == "Content-Length":
+        headers.pop()
+    else:
+        headers.remove(("Content-Length", value))
+    return number(value, 2**53)
 
 
 def _read_lines(octets: bytes) -> list[str]:
@@ -81,7 +79,8 @@ def _unusual_name(name: str, colon: str) -> str:
     return canonical(name)
 
 
-def _check_repeats(headers: Headers) -> None:
+def check_repeats(headers: Headers) -> None:
+    """400 if a header that may occur once occurs twice (RFC 3261 7.3.1)."""
     seen: set[str] = set()
     for name, _ in headers:
         if name in SINGLE:

@@ -13,7 +13,7 @@ from redoubt.sip.fields import CSEQ, FROM, TO, VIA, Field
 from redoubt.sip.grammar import TOKEN, malformed, split_list
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.headers.cseq import CSeq
-from redoubt.sip.lines import Headers, read_head
+from redoubt.sip.lines import Headers, check_repeats, read_head, take_length
 from redoubt.sip.names import canonical
 from redoubt.sip.reasons import REASONS
 from redoubt.sip.uri import Uri, parse_uri
@@ -334,15 +334,20 @@ def parse_message(data: bytes) -> Request | Response:
 
 def read_message_head(octets: bytes) -> tuple[Request | Response, int | None]:
     """A message without its body, and its Content-Length. Checks what everything that follows relies on."""
-    start, headers, length = read_head(octets)
-    if not dict(headers).keys() >= MANDATORY:
+    start, headers = read_head(octets)
+    last = dict(headers)
+    if len(last) != len(headers):
+        check_repeats(headers)
+    if not last.keys() >= MANDATORY:
         raise malformed("Via, From, To, Call-ID or CSeq is missing", "RFC 3261 8.1.1")
+    length = last.get("Content-Length")
+    declared = None if length is None else take_length(headers, length)
     message = _start(start, headers)
     message.need(VIA)
     cseq = message.need(CSEQ)
     if isinstance(message, Request) and cseq.method != message.method:
         raise malformed("the method of CSeq is not that of the request", "RFC 3261 8.1.1.5")
-    return message, length
+    return message, declared
 
 
 def _start(line: str, headers: Headers) -> Request | Response:

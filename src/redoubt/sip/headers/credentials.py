@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from redoubt import limits
 from redoubt.sip.errors import SipError
-from redoubt.sip.grammar import TOKEN, malformed, quote, quoted_end, unquote
+from redoubt.sip.grammar import TOKEN, malformed, param_name, quote, quoted_end, unquote
 
 # RFC 7616 3.3 to 3.5 and TS 24.229 7.2A.2: a few parameters stand without quotes, all others have them.
 BARE = frozenset(("algorithm", "stale", "nc", "qop", "expires"))
@@ -64,16 +64,24 @@ Challenge = Credentials
 def _params(text: str) -> tuple[tuple[str, str, bool], ...]:
     """auth-param *(COMMA auth-param), scanned by the marks that end each piece."""
     params: list[tuple[str, str, bool]] = []
-    at, end = 0, len(text)
+    at, end, escapes = 0, len(text), "\\" in text
+    if text[-1:] == ",":
+        raise _malformed()
     while at < end:
         equals = text.find("=", at)
         if equals < 0:
             raise _malformed()
-        name = text[at:equals].strip(" \t")
-        value, quoted, at = _value(text, equals + 1)
-        if not name or name.strip(TOKEN) or at == end:
-            raise _malformed()
-        params.append((name.lower(), value, quoted))
+        name = param_name(text[at:equals])
+        # The common case, spelled out: a quoted value without escapes, then a comma or the end.
+        close = text.find('"', equals + 2)
+        if text[equals + 1 : equals + 2] == '"' and text[close + 1 : close + 2] in (",", "") and not escapes:
+            if close < 0:
+                raise _malformed()
+            params.append((name, text[equals + 2 : close], True))
+            at = close + 2
+        else:
+            value, quoted, at = _value(text, equals + 1)
+            params.append((name, value, quoted))
     if len(params) > limits.SIP_HEADER_PARAMETERS or len({param[0] for param in params}) != len(params):
         raise malformed("an authentication parameter occurs twice", "RFC 7616 3.4")
     return tuple(params)
