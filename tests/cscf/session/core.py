@@ -41,11 +41,18 @@ class Core:
         config = PCscfConfig(subscribe_reg_event=subscribe, visited_network=REALM)
         self.pcscf = PCscf(self.context.named("p-cscf"), config, REALM, PCSCF, dispatch, self)
         self.sessions = Sessions(
-            self.context.named("s-cscf"), SCscfConfig(), REALM, SCSCF, self.registrations, None, dispatch  # type: ignore[arg-type]
+            self.context.named("s-cscf"),
+            SCscfConfig(),
+            REALM,
+            SCSCF,
+            self.registrations,
+            None,
+            dispatch,  # type: ignore[arg-type]
         )
         hosts[REALM] = ("i-cscf", self.icscf)
         hosts["scscf.ims.example"] = ("s-cscf", self.scscf)
         hosts["pcscf.ims.example"] = ("p-cscf", self.pcscf.from_core)
+        self.accepts_reg_event = False
         self.challenge: tuple[tuple[str, str], ...] = ()
 
     async def nowhere(self, request: Request, exchange: Exchange) -> Response | None:
@@ -56,6 +63,8 @@ class Core:
         self.seen.append(request.copy())
         if request.method == "REGISTER":
             return self.registrar(request)
+        if request.method == "SUBSCRIBE" and request.get("Event") == "reg" and self.accepts_reg_event:
+            return request.response(200, to_tag="s", headers=(("Expires", "600000"),))
         if request.has("Route"):
             request.pop_first(ROUTE)
         return await self.sessions.terminating(request, exchange)
@@ -130,7 +139,9 @@ class WayToPhone:
         copy = parse_message(request.to_bytes())
         assert isinstance(copy, Request)
         copy.push("Via", f"SIP/2.0/UDP pcscf.ims.example;branch=z9hG4bK{self.core.context.tag()}")
-        root = Root(self.core.context, "", exchange.deadline, lambda response: exchange.upward(_back(response)))
+        root = Root(
+            self.core.context, "", exchange.deadline, lambda response: exchange.upward(_back(response))
+        )
         forget = exchange.cancelled.then(lambda: root.cancelled.happen(exchange.cancelled.reason))
         response = await answer(phone.serve, copy, Exchange(self.flow, root))
         forget()
@@ -166,6 +177,7 @@ class Phone:
         self.pick_up = asyncio.Event()
         self.extra: tuple[tuple[str, str], ...] = ()  # on each response
         self.root: Root | None = None
+        self.heard = asyncio.Event()
         core.phones[(host, port)] = self
 
     async def serve(self, request: Request, exchange: Exchange) -> Response | None:
@@ -178,7 +190,9 @@ class Phone:
             exchange.upward(request.response(180, to_tag=f"{self.name}-tag", headers=headers))
             if self.rings and not await self._picked_up(exchange):
                 return request.response(487, to_tag=f"{self.name}-tag")
-        return request.response(self.answers.get(request.method, 200), to_tag=f"{self.name}-tag", headers=headers)
+        return request.response(
+            self.answers.get(request.method, 200), to_tag=f"{self.name}-tag", headers=headers
+        )
 
     async def _picked_up(self, exchange: Exchange) -> bool:
         cancelled = asyncio.ensure_future(exchange.cancelled.wait())
@@ -191,13 +205,23 @@ class Phone:
         return self.pick_up.is_set()
 
     def request(
-        self, method: str, uri: str, *more: tuple[str, str], call_id: str = "c1", cseq: int = 1, to: str = "", tag: str = ""
+        self,
+        method: str,
+        uri: str,
+        *more: tuple[str, str],
+        call_id: str = "c1",
+        cseq: int = 1,
+        to: str = "",
+        tag: str = "",
     ) -> Request:
         return Request(
             method,
             uri,
             [
-                ("Via", f"SIP/2.0/UDP {self.flow.remote[0]}:{self.flow.remote[1]};branch=z9hG4bK{self.name}{cseq}{method}"),
+                (
+                    "Via",
+                    f"SIP/2.0/UDP {self.flow.remote[0]}:{self.flow.remote[1]};branch=z9hG4bK{self.name}{cseq}{method}",
+                ),
                 ("Max-Forwards", "70"),
                 ("From", f"<{self.impu}>;tag={tag or self.name + '-tag'}"),
                 ("To", to or f"<{uri}>"),
@@ -210,24 +234,47 @@ class Phone:
 
     async def send(self, request: Request, flow: Flow | None = None) -> Response | None:
         """Through the P-CSCF and back, as the edge would."""
-        parsed = parse_message(request.to_bytes())
+        return await self._send(request.to_bytes(), flow or self.flow)
+
+    async def send_octets(self, data: bytes) -> Response:
+        """A request as it comes, for what no printer would print."""
+        response = await self._send(data, self.flow)
+        assert response is not None
+        return response
+
+    async def _send(self, data: bytes, flow: Flow) -> Response | None:
+        parsed = parse_message(data)
         assert isinstance(parsed, Request)
         loop = asyncio.get_running_loop()
-        root = self.root = Root(self.core.context, "t", loop.time() + 180, self.responses.append)
-        response = await answer(self.core.pcscf.from_phone, parsed, Exchange(flow or self.flow, root))
+        root = self.root = Root(self.core.context, "t", loop.time() + 180, self._hear)
+        response = await answer(self.core.pcscf.from_phone, parsed, Exchange(flow, root))
         for action in root.after:
             await action()
         return response
 
     async def register(self, *more: tuple[str, str], expires: int = 3600, q: str = "") -> Response:
         request = self.request(
-            "REGISTER", f"sip:{REALM}", ("Expires", str(expires)), *more, to=f"<{self.impu}>", call_id=f"r-{self.name}"
+            "REGISTER",
+            f"sip:{REALM}",
+            ("Expires", str(expires)),
+            *more,
+            to=f"<{self.impu}>",
+            call_id=f"r-{self.name}",
         )
         if q:
             request.set("Contact", f"<{self.contact}>;q={q}")
         response = await self.send(request)
         assert response is not None
         return response
+
+    async def hears(self) -> None:
+        """Waits for the next provisional response."""
+        self.heard.clear()
+        await self.heard.wait()
+
+    def _hear(self, response: Response) -> None:
+        self.responses.append(response)
+        self.heard.set()
 
     async def call(self, other: "Phone", *more: tuple[str, str], call_id: str = "c1") -> Response:
         response = await self.send(self.request("INVITE", other.impu, *more, call_id=call_id))
@@ -237,7 +284,9 @@ class Phone:
     def inside(self, method: str, answered: Response, cseq: int = 2, *more: tuple[str, str]) -> Request:
         """A request in the dialog that this phone's own INVITE made."""
         contact = answered.need(CONTACT)
-        request = self.request(method, str(contact.uri), *more, call_id=answered.call_id, cseq=cseq, to=answered.get("To") or "")
+        request = self.request(
+            method, str(contact.uri), *more, call_id=answered.call_id, cseq=cseq, to=answered.get("To") or ""
+        )
         for route in answered.all("Record-Route"):
             request.push("Route", route)
         return request
@@ -246,7 +295,12 @@ class Phone:
         """A request in the dialog that an INVITE to this phone made."""
         contact = invite.need(CONTACT)
         request = self.request(
-            method, str(contact.uri), call_id=invite.call_id, cseq=cseq, to=invite.get("From") or "", tag=f"{self.name}-tag"
+            method,
+            str(contact.uri),
+            call_id=invite.call_id,
+            cseq=cseq,
+            to=invite.get("From") or "",
+            tag=f"{self.name}-tag",
         )
         for route in reversed(invite.all("Record-Route")):
             request.push("Route", route)
@@ -255,3 +309,23 @@ class Phone:
 
 def asserted(message: Request | Response) -> list[str]:
     return [str(identity.uri) for identity in message.every(P_ASSERTED_IDENTITY)]
+
+
+async def two(*off: str) -> tuple[Core, Phone, Phone]:
+    """Alice and Bob, registered."""
+    core = Core(*off)
+    alice, bob = Phone(core, "alice", 6001), Phone(core, "bob", 6002)
+    assert (await alice.register()).status == 200
+    assert (await bob.register()).status == 200
+    return core, alice, bob
+
+
+async def sent(phone: Phone, request: Request) -> Response:
+    """The response, which there must be."""
+    response = await phone.send(request)
+    assert response is not None
+    return response
+
+
+def bugs(core: Core) -> list[object]:
+    return [event for event in core.events.recent if type(event).__name__ == "Bug"]

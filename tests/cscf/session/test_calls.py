@@ -1,20 +1,14 @@
 """Calls between two registered phones, both halves (TS 24.229 5.2.6, 5.4.3)."""
 
+import asyncio
+
 import pytest
 
-from .core import Core, Phone, asserted
-
-
-async def _two(*off: str) -> tuple[Core, Phone, Phone]:
-    core = Core(*off)
-    alice, bob = Phone(core, "alice", 6001), Phone(core, "bob", 6002)
-    assert (await alice.register()).status == 200
-    assert (await bob.register()).status == 200
-    return core, alice, bob
+from .core import Core, Phone, asserted, two
 
 
 async def test_a_call_is_answered_used_and_ended_and_leaves_nothing() -> None:
-    core, alice, bob = await _two()
+    core, alice, bob = await two()
     answered = await alice.call(bob)
     assert answered.status == 200
     assert [response.status for response in alice.responses] == [180]
@@ -34,7 +28,7 @@ async def test_a_call_is_answered_used_and_ended_and_leaves_nothing() -> None:
 
 
 async def test_the_caller_can_hang_up_too() -> None:
-    core, alice, bob = await _two()
+    core, alice, bob = await two()
     answered = await alice.call(bob)
     bye = await alice.send(alice.inside("BYE", answered))
     assert bye is not None and bye.status == 200
@@ -45,7 +39,7 @@ async def test_the_caller_can_hang_up_too() -> None:
 
 @pytest.mark.parametrize("status", [486, 603])
 async def test_a_refused_call_tells_the_caller_and_leaves_nothing(status: int) -> None:
-    core, alice, bob = await _two()
+    core, alice, bob = await two()
     bob.answers["INVITE"] = status
     assert (await alice.call(bob)).status == status
     assert len(core.pcscf.dialogs) == 0
@@ -53,7 +47,7 @@ async def test_a_refused_call_tells_the_caller_and_leaves_nothing(status: int) -
 
 @pytest.mark.parametrize("method", ["MESSAGE", "OPTIONS"])
 async def test_a_standalone_request_arrives_and_makes_no_dialog(method: str) -> None:
-    core, alice, bob = await _two()
+    core, alice, bob = await two()
     response = await alice.send(alice.request(method, bob.impu))
     assert response is not None and response.status == 200
     assert bob.received[-1].method == method
@@ -62,8 +56,10 @@ async def test_a_standalone_request_arrives_and_makes_no_dialog(method: str) -> 
 
 
 async def test_a_subscription_between_phones_ends_with_its_last_notify() -> None:
-    core, alice, bob = await _two()
-    answered = await alice.send(alice.request("SUBSCRIBE", bob.impu, ("Event", "presence"), ("Expires", "600")))
+    core, alice, bob = await two()
+    answered = await alice.send(
+        alice.request("SUBSCRIBE", bob.impu, ("Event", "presence"), ("Expires", "600"))
+    )
     assert answered is not None and answered.status == 200
     assert len(core.pcscf.dialogs) == 2
     notify = bob.inside_called("NOTIFY", bob.received[0])
@@ -74,7 +70,7 @@ async def test_a_subscription_between_phones_ends_with_its_last_notify() -> None
 
 
 async def test_a_telephone_number_reaches_the_user_who_has_it() -> None:
-    core, alice, bob = await _two()
+    core, alice, bob = await two()
     number = core.profiles[bob.impu].identities[1].impu
     response = await alice.send(alice.request("INVITE", number))
     assert response is not None and response.status == 200
@@ -89,13 +85,10 @@ async def test_a_user_who_is_not_registered_is_not_available() -> None:
 
 
 async def test_a_caller_gives_up_and_the_called_phone_stops_ringing() -> None:
-    import asyncio
-
-    core, alice, bob = await _two()
+    core, alice, bob = await two()
     bob.rings = True
     call = asyncio.create_task(alice.call(bob))
-    while not alice.responses:
-        await asyncio.sleep(0)
+    await alice.hears()
     assert alice.root is not None
     alice.root.cancelled.happen()
     assert (await call).status == 487
@@ -103,14 +96,14 @@ async def test_a_caller_gives_up_and_the_called_phone_stops_ringing() -> None:
 
 
 async def test_a_phone_that_left_is_not_available_and_its_token_names_nobody() -> None:
-    core, alice, bob = await _two()
+    _, alice, bob = await two()
     answered = await alice.call(bob)
     await bob.register(expires=0)
     assert (await alice.send(alice.inside("INFO", answered))).status == 480  # type: ignore[union-attr]
 
 
 async def test_the_called_phone_learns_who_called_and_nothing_of_the_core() -> None:
-    core, alice, bob = await _two()
+    _, alice, bob = await two()
     await alice.call(bob)
     invite = bob.received[-1]
     assert asserted(invite)[0] == alice.impu

@@ -29,6 +29,9 @@ class Binding:
     contact: str  # the URI as the phone wrote it
     impu: str  # the address of record that was registered
     flow: Flow
+    call_id: str = ""  # of the last REGISTER that was accepted, with its CSeq
+    cseq: int = 0
+    is_ending: bool = False  # the network ended the registration; the phone may still hear of it
     expires_at: float = 0.0  # loop time
     service_route: tuple[str, ...] = ()
     associated: tuple[str, ...] = ()
@@ -98,6 +101,7 @@ class Bindings:
             self._leave_flow(binding)
             mates.append(binding)
         binding.flow = flow
+        binding.is_ending = False
         self._by_contact[binding.impu, binding.contact] = binding
         self._by_token[binding.token] = binding
         self._by_set.setdefault(binding.impu, {})[binding] = None
@@ -107,6 +111,12 @@ class Bindings:
         """Sets the time that is left."""
         binding.expires_at = asyncio.get_running_loop().time() + lifetime_s
         self._expiry.set(binding, binding.expires_at)
+
+    def end(self, binding: Binding, after_s: float) -> None:
+        """The network ended the registration: nothing new starts here, and soon the binding goes."""
+        binding.is_ending = True
+        if binding.token in self._by_token:
+            self.shorten(binding, after_s)
 
     def remove(self, binding: Binding) -> None:
         """The binding ended, however. Twice is once."""

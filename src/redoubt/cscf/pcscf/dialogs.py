@@ -8,13 +8,16 @@ from redoubt.cscf.pcscf.bindings import Binding
 from redoubt.cscf.pcscf.expiry import Expiry
 from redoubt.limits import DIALOG_LIFETIME_S, DIALOGS_PER_PHONE
 from redoubt.sip.errors import SipError
-from redoubt.sip.fields import SUBSCRIPTION_STATE
+from redoubt.sip.fields import EXPIRES, SUBSCRIPTION_STATE
 from redoubt.sip.grammar import split_list
 from redoubt.sip.message import Message, Request, Response
 
 DialogKey = tuple[str, str, str]  # Call-ID, the phone's tag, the other side's tag
 
 DIALOG_FORMING = frozenset(("INVITE", "SUBSCRIBE", "REFER"))  # RFC 3261 12, RFC 6665, RFC 3515
+
+
+LAST_NOTIFY_S = 32.0  # 64*T1: so long after its end a subscription may still be told of it
 
 
 class Side(Enum):
@@ -33,6 +36,7 @@ class Dialog:
     routes: tuple[str, ...]
     cseq: int  # the highest that the phone has used in it
     confirmed: bool = False
+    lifetime_s: float = DIALOG_LIFETIME_S  # without a sign of life
 
 
 class Dialogs:
@@ -54,9 +58,11 @@ class Dialogs:
         dialog.owner.dialogs[dialog] = None
         self.keep_alive(dialog)
 
-    def keep_alive(self, dialog: Dialog) -> None:
-        """A request passed in the dialog: its silence starts anew."""
-        self._expiry.set(dialog, asyncio.get_running_loop().time() + DIALOG_LIFETIME_S)
+    def keep_alive(self, dialog: Dialog, request_method: str = "", response: Response | None = None) -> None:
+        """The dialog was made or refreshed: its silence starts anew. A subscription has a time of its own."""
+        if request_method == "SUBSCRIBE" and response is not None:
+            dialog.lifetime_s = _granted(response) + LAST_NOTIFY_S
+        self._expiry.set(dialog, asyncio.get_running_loop().time() + dialog.lifetime_s)
 
     def remove(self, dialog: Dialog) -> None:
         """The dialog ended. Twice is once."""
@@ -79,6 +85,14 @@ class Dialogs:
         last = response.is_success and (request.method == "BYE" or _is_last_notify(request))
         if gone or last:
             self.remove(dialog)
+
+
+def _granted(response: Response) -> float:
+    """How long a subscription lives (RFC 6665 4.2.1.1)."""
+    try:
+        return response.first(EXPIRES) or 0
+    except SipError:
+        return 0
 
 
 def _is_last_notify(request: Request) -> bool:
@@ -122,6 +136,7 @@ class Attempt:
     call_id: str
     from_tag: str
     cseq: int
+    method: str
     own_route: str  # the Record-Route value that this P-CSCF added
     routes: tuple[str, ...] = ()  # of the request, for a phone that is called
     made: dict[DialogKey, Dialog] = field(default_factory=dict)
@@ -153,6 +168,7 @@ class Attempt:
             self.dialogs.add(dialog)
         if response.is_success and not dialog.confirmed:
             dialog.confirmed = True
+            self.dialogs.keep_alive(dialog, self.method, response)
             self._drop_early()
 
     def _drop_early(self) -> None:

@@ -72,7 +72,7 @@ class Originating:
         if response is not None:
             self._dialogs.ended_by(dialog, request, response)
             if request.method in DIALOG_FORMING and response.is_success:
-                self._dialogs.keep_alive(dialog)
+                self._dialogs.keep_alive(dialog, request.method, response)
         return response
 
     def _owned(self, dialog: Dialog | None, bindings: list[Binding]) -> Dialog:
@@ -118,7 +118,9 @@ class Originating:
     def _attempt(self, request: Request, binding: Binding, own_route: str) -> Attempt:
         from_tag = request.from_.tag or ""
         number = request.cseq.number
-        return Attempt(self._dialogs, binding, Side.PHONE, request.call_id, from_tag, number, own_route)
+        return Attempt(
+            self._dialogs, binding, Side.PHONE, request.call_id, from_tag, number, request.method, own_route
+        )
 
     def _to_phone(self, response: Response) -> None:
         to_phone(response, self._context)

@@ -41,10 +41,11 @@ class PCscf:
         if request.method == "REGISTER":
             return await self._registration.register(request, exchange)
         bindings = self.bindings.of_flow(exchange.flow)
+        if bindings and request.to.tag is not None:
+            return await self._originating.in_dialog(request, exchange, bindings)
+        bindings = [binding for binding in bindings if not binding.is_ending]
         if not bindings:
             raise SipError(403, "this flow is not registered", "TS 24.229 5.2.6.3.2A")
-        if request.to.tag is not None:
-            return await self._originating.in_dialog(request, exchange, bindings)
         return await self._originating.initial(request, exchange, bindings)
 
     async def from_core(self, request: Request, exchange: Exchange) -> Response | None:

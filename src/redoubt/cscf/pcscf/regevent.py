@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from redoubt.cscf.pcscf.bindings import Binding, Bindings
 from redoubt.cscf.pcscf.expiry import Expiry
+from redoubt.cscf.reginfo import ContactInfo, parse_reginfo
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import SUBSCRIPTION_STATE
 from redoubt.sip.message import Request, Response
@@ -111,13 +112,35 @@ class Subscriptions:
         subscription.cseq = number
         state = request.first(SUBSCRIPTION_STATE)
         if request.body:
-            self._apply(request, subscription)
+            self._apply(request.body, subscription)
         if state is not None and state.state == "terminated":
             self._remove(subscription)
         return request.response(200)
 
-    def _apply(self, request: Request, subscription: Subscription) -> None:
-        raise NotImplementedError
+    def _apply(self, document: bytes, subscription: Subscription) -> None:
+        """TS 24.229 5.2.5.2. A document that is older than the last one, or of an older REGISTER, changes nothing."""
+        info = parse_reginfo(document)
+        if info.version <= subscription.version:
+            return
+        subscription.version = info.version
+        impus = frozenset([registration.aor for registration in info.registrations])
+        subscription.impus = impus if info.full else subscription.impus | impus
+        for registration in info.registrations:
+            bindings = self._bindings.of_impu(registration.aor)
+            for contact in registration.contacts:
+                for binding in bindings:
+                    if _means(contact, binding):
+                        self._change(contact, binding)
+            if registration.state == "terminated" and not registration.contacts:
+                for binding in bindings:
+                    self._bindings.end(binding, LAST_NOTIFY_S)
+
+    def _change(self, contact: ContactInfo, binding: Binding) -> None:
+        """The phone gets its own NOTIFY over the flow that ends, so the flow outlasts the registration a little."""
+        if not contact.active:
+            self._bindings.end(binding, LAST_NOTIFY_S)
+        elif contact.event == "shortened" and contact.expires is not None:
+            self._bindings.shorten(binding, contact.expires)
 
     def clear(self) -> None:
         self._by_impu.clear()
@@ -129,3 +152,10 @@ class Subscriptions:
             self._expiry.forget(subscription)
             if self._by_impu.get(subscription.impu) is subscription:
                 del self._by_impu[subscription.impu]
+
+
+def _means(contact: ContactInfo, binding: Binding) -> bool:
+    """Whether a contact element speaks of this binding, and not of an earlier one at the same address."""
+    if contact.uri != binding.contact or (contact.call_id and contact.call_id != binding.call_id):
+        return False
+    return contact.cseq is None or contact.cseq >= binding.cseq

@@ -58,12 +58,15 @@ class Registration:
         binding = self._binding_for(impu, contacts, exchange.flow)
         self._address_home(request, binding.token)
 
+        call_id, cseq = request.call_id, request.cseq.number
+
         response = await forward(self._next, request, exchange, context.node)
         if response is None:
             return None
         to_phone(response, context)  # CK and IK end here; the security association will take them
         if response.is_success:
             self._learn(binding, contacts, response, exchange)
+            binding.call_id, binding.cseq = call_id, cseq
         return response
 
     def _binding_for(self, impu: str, contacts: tuple[Contact, ...], flow: Flow) -> Binding:

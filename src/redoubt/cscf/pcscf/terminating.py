@@ -82,6 +82,7 @@ class Passage:
             request.call_id,
             request.from_.tag or "",
             0,
+            request.method,
             own_route,
             beyond,
         )
