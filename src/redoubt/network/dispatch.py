@@ -4,6 +4,7 @@ from redoubt.events import MessageSeen
 from redoubt.sip.fields import ROUTE
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context, Exchange, Service
+from redoubt.sip.stack_wire import redacted
 from redoubt.sip.uri import SipUri
 from redoubt.transport.flow import Internal
 
@@ -45,7 +46,7 @@ class Dispatch:
                 sender=sender,
                 receiver=receiver,
                 transport="internal",
-                text=message.to_bytes().decode("utf-8", "replace"),
+                text=redacted(message.to_bytes().decode("utf-8", "replace")),
                 call_id=message.get("Call-ID") or "",
             )
         )
