@@ -15,7 +15,7 @@ from redoubt.network.dispatch import Dispatch
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import CONTACT, P_ASSERTED_IDENTITY, ROUTE
 from redoubt.sip.message import Request, Response, parse_message
-from redoubt.sip.service import Context, Exchange, Root, answer
+from redoubt.sip.service import Context, Exchange, Root, answer, own_exchange
 from redoubt.sources import Clock, SeededRandomness
 from redoubt.transport.flow import Clear, Flow, Zone
 
@@ -28,10 +28,10 @@ GM = ("192.0.2.1", 5060)
 class Core:
     """Everything between the phones."""
 
-    def __init__(self, *off: str, subscribe: bool = False) -> None:
+    def __init__(self, *off: str, subscribe: bool = False, seed: int = 1) -> None:
         loop = asyncio.get_running_loop()
         self.events = EventStream()
-        self.context = Context("core", self.events, Clock(loop, 0.0), SeededRandomness(1), frozenset(off))
+        self.context = Context("core", self.events, Clock(loop, 0.0), SeededRandomness(seed), frozenset(off))
         self.phones: dict[tuple[str, int], Phone] = {}
         self.seen: list[Request] = []  # what reached the core, as it came
         self.profiles: dict[str, UserProfile] = {}
@@ -110,6 +110,12 @@ class Core:
     def to(self, flow: Flow) -> "WayToPhone":
         return WayToPhone(self, flow)
 
+    async def from_core(self, request: Request) -> int:
+        """Hands a request to the P-CSCF as another core node would; the status that comes back."""
+        response = await answer(self.pcscf.from_core, request, own_exchange(self.context))
+        assert response is not None
+        return response.status
+
     def sent(self, method: str) -> Request:
         """The last request of this method that reached the core."""
         return [request for request in self.seen if request.method == method][-1]
@@ -145,7 +151,10 @@ class WayToPhone:
         forget = exchange.cancelled.then(lambda: root.cancelled.happen(exchange.cancelled.reason))
         response = await answer(phone.serve, copy, Exchange(self.flow, root))
         forget()
-        return None if response is None else _back(response)
+        if response is None:
+            return None
+        phone.adjust(response)
+        return _back(response)
 
 
 def _back(response: Response) -> Response:
@@ -158,15 +167,13 @@ def _back(response: Response) -> Response:
     return parsed
 
 
-Answer = Callable[[Request, Exchange], "Response | None"]
-
-
 class Phone:
     """A phone at an address: sends requests as bytes, answers those that come."""
 
     def __init__(self, core: Core, name: str, port: int, host: str = "198.51.100.1") -> None:
         self.core = core
         self.name = name
+        self.tag = f"{name}-tag"
         self.impu = f"sip:{name}@{REALM}"
         self.contact = f"sip:{name}@{host}:{port}"
         self.flow = Flow("udp", GM, (host, port), Zone.ACCESS, Clear(), lambda _data: None)
@@ -174,7 +181,12 @@ class Phone:
         self.responses: list[Response] = []
         self.answers: dict[str, int] = {}  # method -> status
         self.rings = False  # 180, then silence until CANCEL or `pick_up`
+        self.was_cancelled = False
+        self.cancelled_because: str | None = None
         self.pick_up = asyncio.Event()
+        self.adjust: Callable[[Response], None] = lambda _response: (
+            None
+        )  # the last word on its final responses
         self.extra: tuple[tuple[str, str], ...] = ()  # on each response
         self.root: Root | None = None
         self.heard = asyncio.Event()
@@ -187,12 +199,11 @@ class Phone:
         routes = tuple(("Record-Route", line) for line in request.all("Record-Route"))
         headers = (*routes, ("Contact", f"<{self.contact}>"), *self.extra)
         if request.method == "INVITE" and request.to.tag is None:
-            exchange.upward(request.response(180, to_tag=f"{self.name}-tag", headers=headers))
+            exchange.upward(request.response(180, to_tag=self.tag, headers=headers))
             if self.rings and not await self._picked_up(exchange):
-                return request.response(487, to_tag=f"{self.name}-tag")
-        return request.response(
-            self.answers.get(request.method, 200), to_tag=f"{self.name}-tag", headers=headers
-        )
+                self.was_cancelled, self.cancelled_because = True, exchange.cancelled.reason
+                return request.response(487, to_tag=self.tag)
+        return request.response(self.answers.get(request.method, 200), to_tag=self.tag, headers=headers)
 
     async def _picked_up(self, exchange: Exchange) -> bool:
         cancelled = asyncio.ensure_future(exchange.cancelled.wait())
@@ -223,7 +234,7 @@ class Phone:
                     f"SIP/2.0/UDP {self.flow.remote[0]}:{self.flow.remote[1]};branch=z9hG4bK{self.name}{cseq}{method}",
                 ),
                 ("Max-Forwards", "70"),
-                ("From", f"<{self.impu}>;tag={tag or self.name + '-tag'}"),
+                ("From", f"<{self.impu}>;tag={tag or self.tag}"),
                 ("To", to or f"<{uri}>"),
                 ("Call-ID", call_id),
                 ("CSeq", f"{cseq} {method}"),
@@ -300,7 +311,7 @@ class Phone:
             call_id=invite.call_id,
             cseq=cseq,
             to=invite.get("From") or "",
-            tag=f"{self.name}-tag",
+            tag=self.tag,
         )
         for route in reversed(invite.all("Record-Route")):
             request.push("Route", route)

@@ -284,8 +284,12 @@ def test_a_shortened_registration_ends_sooner_here_too() -> None:
     run(main, 1)
 
 
-@pytest.mark.parametrize("earlier", [{"cseq": 0}, {"call_id": "earlier"}, {"uri": "sip:alice@198.51.100.1:7777"}])
-async def test_the_end_of_an_earlier_registration_does_not_end_the_present_one(earlier: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "earlier", [{"cseq": 0}, {"call_id": "earlier"}, {"uri": "sip:alice@198.51.100.1:7777"}]
+)
+async def test_the_end_of_an_earlier_registration_does_not_end_the_present_one(
+    earlier: dict[str, Any],
+) -> None:
     core, alice = await _watched()
     assert await _notify(core, reg_event(core, "deactivated", lambda row: replace(row, **earlier))) == 200
     assert (await sent(alice, alice.request("MESSAGE", "sip:bob@ims.example"))).status == 480
