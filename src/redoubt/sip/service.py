@@ -173,6 +173,14 @@ class Exchange:
         return self.root.trace
 
     @property
+    def origin(self) -> Flow:
+        """The flow on which the request reached this process."""
+        exchange = self
+        while exchange._parent is not None:
+            exchange = exchange._parent
+        return exchange.flow
+
+    @property
     def deadline(self) -> float:
         """Loop time by which this must have ended."""
         return self.root.deadline

@@ -14,7 +14,7 @@ from redoubt.diameter.cx import PublicIdentity, ServerCapabilities, ServiceProfi
 from redoubt.events import Check, Event, EventStream, Notice
 from redoubt.hss.hss import Hss
 from redoubt.hss.keys import Seal
-from redoubt.hss.records import ImplicitSet
+from redoubt.hss.records import NO_CAPABILITIES, ImplicitSet
 from redoubt.hss.sqlite import open_store
 from redoubt.hss.subscriber import PrivateIdentity, Subscriber
 from redoubt.network.dispatch import Dispatch
@@ -78,7 +78,8 @@ class World:
         return [event for event in self.events.recent if isinstance(event, kind)]
 
     def failed_checks(self) -> list[Check]:
-        return [event for event in self.events.recent if isinstance(event, Check) and not event.passed]
+        """Those of registrations; the HSS's own answers have no Call-ID."""
+        return [e for e in self.events.recent if isinstance(e, Check) and not e.passed and e.call_id]
 
     def alarms(self) -> list[str]:
         return [event.what for event in self.events.recent if isinstance(event, Notice) and event.level == "alarm"]
@@ -170,7 +171,7 @@ def subscriber(
     *others: str,
     barred: tuple[str, ...] = (),
     networks: tuple[str, ...] = (),
-    capabilities: ServerCapabilities = ServerCapabilities(),
+    capabilities: ServerCapabilities = NO_CAPABILITIES,
 ) -> Subscriber:
     """One private identity with a set of public ones."""
     impus = (f"sip:{name}@{REALM}", *others)

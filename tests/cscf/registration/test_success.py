@@ -10,7 +10,7 @@ from redoubt.diameter.cx import DeregistrationReason, ServerCapabilities
 from redoubt.events import Check, Deregistered, Registered
 from redoubt.sip.fields import WWW_AUTHENTICATE
 
-from .core import K, OPC, REALM, SCSCF, Handset, contacts, play, subscriber
+from .core import OPC, REALM, SCSCF, Handset, K, contacts, play, subscriber
 
 ALICE = "sip:alice@ims.example"
 

@@ -25,7 +25,7 @@ from redoubt.sip.errors import SipError
 from redoubt.sip.fields import VIA
 from redoubt.sip.message import Request
 from redoubt.sip.service import Context, Exchange
-from redoubt.transport.flow import Internal
+from redoubt.transport.flow import Zone
 
 # What authentication centres give unless told otherwise; a decoy's AUTN shows the same, as AMF stands there in clear.
 DECOY_AMF = b"\x80\x00"
@@ -56,14 +56,19 @@ class Attempt:
 
     @property
     def source(self) -> str:
-        """The address that failures are counted for: `received` of the phone's Via, before what a phone claims.
+        """The address that failures are counted for: in the phone's Via, `received` before what it claims.
 
-        Collapsed functions add no Via, so the top one is the phone's; over wires those of P- and I-CSCF are above it.
+        A phone can add Vias only below its own, so the place is counted from above: every wire between the functions
+        has put one there.
         """
         vias = self.request.every(VIA)
         if not vias:
             return ""
-        above = 0 if isinstance(self.exchange.flow.security, Internal) else 2
+        origin = self.exchange.origin
+        if origin.zone is Zone.ACCESS:
+            above = 0
+        else:
+            above = 2 if origin is self.exchange.flow else 1
         via = vias[min(above, len(vias) - 1)]
         return via.received or via.host
 
