@@ -1,0 +1,84 @@
+"""Runs SIPp (Debian's sip-tester) and reads what it counted."""
+
+import csv
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .serve import AMF, K, OP
+
+SCENARIOS = Path(__file__).parent / "sipp"
+LONGEST_S = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one SIPp process counted. `unexpected` is any message that its scenario has no place for."""
+
+    status: int
+    successful: int
+    failed: int
+    unexpected: int
+    errors: str
+
+
+@dataclass(slots=True)
+class Running:
+    """A SIPp process with the files that it writes."""
+
+    process: subprocess.Popen[bytes]
+    statistics: Path
+    errors: Path
+
+    def ended(self) -> Outcome:
+        """Waits for its end, which its own timeout brings at the latest."""
+        status = self.process.wait(LONGEST_S + 10)
+        *_, last = csv.DictReader(self.statistics.read_text().splitlines(), delimiter=";")
+        errors = self.errors.read_text(errors="replace") if self.errors.exists() else ""
+        unexpected = ("FailedUnexpectedMessage(C)", "OutOfCallMsgs(C)", "DeadCallMsgs(C)")
+        return Outcome(
+            status,
+            int(last["SuccessfulCall(C)"]),
+            int(last["FailedCall(C)"]),
+            sum(int(last[column]) for column in unexpected),
+            errors[:4000],
+        )
+
+
+def credentials(user: str) -> str:
+    """SIPp's keyword that computes an Authorization header for the last challenge."""
+    keys = f"aka_K=0x{K.hex()} aka_OP=0x{OP.hex()} aka_AMF=0x{AMF.hex()}"
+    return f"[authentication username={user}@ims.test {keys}]"
+
+
+def start(
+    scenario: str,
+    proxy: tuple[str, int],
+    rows: Sequence[Sequence[str]],
+    folder: Path,
+    *,
+    local_port: int | None = None,
+    calls: int | None = None,
+    rate: int = 100,
+    card_port: int | None = None,
+) -> Running:
+    """Starts a scenario with a row of fields for each call; each call on a socket of its own, or all on one port."""
+    folder = folder / f"{scenario}-{len(list(folder.iterdir()))}"
+    folder.mkdir()
+    fields, statistics, errors = folder / "fields.csv", folder / "statistics.csv", folder / "errors.log"
+    fields.write_text("SEQUENTIAL\n" + "".join(";".join(row) + ";\n" for row in rows))
+    sockets = ["-t", "un"] if local_port is None else ["-t", "u1", "-p", str(local_port)]
+    command = [
+        *("sipp", f"{proxy[0]}:{proxy[1]}", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-inf", str(fields)),
+        *("-m", str(calls or len(rows)), "-r", str(rate), "-l", "2000", "-max_socket", "4000"),
+        *("-i", "127.0.0.1", "-bind_local", *sockets, "-nostdin", "-auth_uri", "ims.test"),
+        *("-timeout", str(LONGEST_S), "-timeout_error"),
+        *("-stf", str(statistics), "-trace_stat", "-fd", "1", "-trace_err", "-error_file", str(errors)),
+    ]
+    if card_port is not None:
+        command += ["-3pcc", f"127.0.0.1:{card_port}"]
+    process = subprocess.Popen(
+        command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    return Running(process, statistics, errors)
