@@ -222,8 +222,7 @@ class Edge:
             asks_rport, host = False, via.address
         elif asks_rport or via.address != host or via.received is not None:
             marked = via.with_(received=host, rport=str(port)) if asks_rport else via.with_(received=host)
-            request.pop_first(VIA)
-            request.push("Via", str(marked))
+            _replace_top_via(request, marked)
         if asks_rport or entrance.flow_to is None or flow.is_reliable:
             return flow
         wanted = (host, via.port or DEFAULT_PORT["udp"])
@@ -273,3 +272,13 @@ class Edge:
         method = message.method if isinstance(message, Request) else ""
         source = named(flow.remote)
         self.context.refused(0, why, clause, method=method, call_id=message.call_id, source=source)
+
+
+def _replace_top_via(request: Request, via: Via) -> None:
+    """The usual single Via keeps its parsed form; other Vias are not read here, since one of them may be malformed."""
+    lines = request.all("Via")
+    if len(lines) == 1 and "," not in lines[0]:
+        request.put(VIA, via)
+    else:
+        request.pop_first(VIA)
+        request.push("Via", str(via))

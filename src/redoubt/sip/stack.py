@@ -45,7 +45,7 @@ class Stack:
         self._wire = Wire(context)
         self._lanes = Lanes()
         around = Surroundings(self._lanes, self._wire.send)
-        self.connections = connections or Connections(self._report)
+        self.connections = Connections(self._report) if connections is None else connections
         self._dialled = Entrance(_nobody)
         self._dialled_zone: Zone | None = None
         accept = partial(self._accept, self._dialled)

@@ -1,8 +1,9 @@
 """The connections of a node: reuse, caps by source and in all, an end for the idle (requirement row 96)."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
+from itertools import islice
 
 from redoubt import limits
 from redoubt.transport.connection import Connection
@@ -11,6 +12,7 @@ from redoubt.transport.flow import Flow
 Target = tuple[str, str, int, str]  # transport, host, port, name that TLS must prove
 Report = Callable[[str, str], None]  # what happened, from where
 SWEEP_S = 5.0
+LOOKED_AT = 64
 
 
 class Connections:
@@ -26,7 +28,7 @@ class Connections:
         self._report = report
         self._total = total
         self._per_source = per_source
-        self._open: dict[Connection, None] = {}
+        self._open: OrderedDict[Connection, None] = OrderedDict()
         self._sources: Counter[str] = Counter()
         self._reusable: dict[Target, Connection] = {}
         self._targets: dict[Connection, Target] = {}
@@ -89,10 +91,17 @@ class Connections:
     # ---- inside
 
     def _make_room(self) -> bool:
-        losable = [c for c in self._open if c.flow is None or not (c.flow.kept or c.flow.trusted)]
+        """Looks at the oldest few, so that a flood of connections costs little; those who must stay go to the end."""
+        losable: list[Connection] = []
+        for connection in list(islice(self._open, LOOKED_AT)):
+            flow = connection.flow
+            if flow is not None and (flow.kept or flow.trusted):
+                self._open.move_to_end(connection)
+            else:
+                losable.append(connection)
         if not losable:
             return False
-        victim = min(losable, key=lambda c: (c.has_spoken, c.heard_at))
+        victim = min(losable, key=lambda each: (each.has_spoken, each.heard_at))
         self.forget(victim)
         victim.abort()
         return True

@@ -1,6 +1,7 @@
 """SIP over UDP: one socket, and a flow for each address that sends to it or is sent to."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -21,7 +22,7 @@ class UdpEndpoint(asyncio.DatagramProtocol):
         self.local: Address = listen.address
         self._receive = receive
         self._vouch = vouch
-        self._flows: dict[Any, Flow] = {}
+        self._flows: OrderedDict[Any, Flow] = OrderedDict()
         self._transport: asyncio.DatagramTransport | None = None
 
     @classmethod
@@ -65,7 +66,7 @@ class UdpEndpoint(asyncio.DatagramProtocol):
         flow = self._flows.get(key)
         if flow is None:
             if len(self._flows) >= UDP_FLOWS_REMEMBERED:
-                del self._flows[next(iter(self._flows))]
+                self._flows.popitem(last=False)
             flow = Flow(
                 "udp",
                 self.local,
