@@ -53,14 +53,16 @@ def command() -> None:
 @click.option("--opc", help="OPc, 32 hexadecimal digits; made at random when neither --opc nor --op is given.")
 @click.option("--op", help="OP, from which OPc is derived.")
 @click.option("--amf", default="8000", show_default=True, help="AMF, 4 hexadecimal digits.")
-@click.option("--sqn", default="0", show_default=True, help="The last sequence number used, up to 12 hexadecimal digits.")
+@click.option("--sqn", default="0", show_default=True, help="The last SQN used, up to 12 hexadecimal digits.")
 @click.option("--algorithm", type=click.Choice(["milenage", "tuak"]), default="milenage", show_default=True)
 @click.option("--impu", "impus", multiple=True, help="A public identity (may be repeated); default sip:NAME@REALM.")
-@click.option("--visited-network", "visited", multiple=True, help="A network where this user may roam; default: home only.")
+@click.option("--visited-network", "visited", multiple=True, help="A network to roam in; default: home only.")
 @config_option
 @json_option
 @says_what_went_wrong
-def add(name: str, impus: tuple[str, ...], visited: tuple[str, ...], config_path: Path, as_json: bool, **keys: str) -> None:
+def add(
+    name: str, impus: tuple[str, ...], visited: tuple[str, ...], config_path: Path, as_json: bool, **keys: str
+) -> None:
     """Add a subscriber. NAME is a user name (NAME@REALM becomes the private identity) or a whole private identity."""
     config, directory = opened(config_path)
     impi = name if "@" in name else f"{name}@{config.network.realm}"
@@ -182,5 +184,3 @@ def remove(identity: str, config_path: Path, as_json: bool) -> None:
         print_json({"removed": identity})
     else:
         console.print(f"removed {identity}")
-
-

@@ -22,7 +22,7 @@ from redoubt.config import Config
 from redoubt.events import Bug, Event, Notice
 from redoubt.network.commands import commands
 from redoubt.network.control import ControlServer
-from redoubt.network.run import FUNCTIONS, Network
+from redoubt.network.run import FUNCTIONS, Network, tune_memory
 
 EXAMPLES = """\b
 Examples:
@@ -54,6 +54,7 @@ def command(only: str, config_path: Path, as_json: bool) -> None:
 
 async def _serve(config: Config, directory: Path, only: list[str], as_json: bool) -> None:
     network = await Network.start(config, directory, only=only)
+    tune_memory()
     network.context.events.listen(_alarm)
     name = "control.sock" if "hss" in only else f"control-{'-'.join(only)}.sock"
     control = ControlServer(directory / name, commands(network))

@@ -1,0 +1,91 @@
+"""The network under measurement: a process of its own on one core, asked for its CPU time and memory over its pipes.
+
+Run as `python -m redoubt.lab.bench_server USERS CORE PROFILE`; ends when its standard input does.
+"""
+
+import asyncio
+import cProfile
+import json
+import os
+import pstats
+import resource
+import sys
+from typing import Any
+
+import uvloop
+
+from redoubt.hss.provisioning import subscriber_of
+from redoubt.network.run import Network, tune_memory
+
+REALM = "ims.test"
+K, OPC = "6b" * 16, "6f" * 16  # one card for all: the load generator computes with it, the network does not know
+
+
+async def serve(users: int, profile: cProfile.Profile | None) -> None:
+    """Starts a temporary network with `users` subscribers and answers what standard input asks."""
+    network = await Network.temporary({"network": {"realm": REALM}})
+    try:
+        assert network.hss is not None
+        await network.hss.administration.add(_subscribers(users))
+        tune_memory()
+        host, port = network.p_cscf_address
+        _say({"host": host, "port": port})
+        loop = asyncio.get_running_loop()
+        while line := await loop.run_in_executor(None, sys.stdin.readline):
+            match line.strip():
+                case "cpu":
+                    _say(_usage(network))
+                case "start" if profile is not None:
+                    profile.enable()
+                    _say({})
+                case "profile" if profile is not None:
+                    profile.disable()
+                    _say({"layers": _layers(profile)})
+                case _:
+                    _say({})
+    finally:
+        await network.close()
+
+
+def _subscribers(users: int) -> Any:
+    for number in range(users):
+        yield subscriber_of({"impi": f"u{number}@{REALM}", "k": K, "opc": OPC})
+
+
+def _usage(network: Network) -> dict[str, Any]:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    with open("/proc/self/statm") as statm:
+        pages = int(statm.read().split()[1])
+    tables = {name: size for name, size in network.table_sizes().items() if size}
+    return {"cpu_s": used.ru_utime + used.ru_stime, "rss": pages * resource.getpagesize(), "tables": tables}
+
+
+def _layers(profile: cProfile.Profile) -> dict[str, float]:
+    """Seconds spent in each folder of the package itself, and in what it calls outside."""
+    layers: dict[str, float] = {}
+    rows: dict[tuple[str, int, str], tuple[int, int, float, float, Any]] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    for (file, _line, name), (_calls, _primitive, own, _total, _callers) in rows.items():
+        if "/redoubt/" in file:
+            layer = file.split("/redoubt/")[1].rsplit("/", 1)[0]
+        else:
+            layer = f"outside: {name}" if own > 0.02 * sum(row[2] for row in rows.values()) else "outside: rest"
+        layers[layer] = layers.get(layer, 0.0) + own
+    return dict(sorted(layers.items(), key=lambda item: -item[1]))
+
+
+def _say(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    users, core, profiled = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "1"
+    if core >= 0 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+    profile = cProfile.Profile() if profiled else None
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(users, profile))
+
+
+if __name__ == "__main__":
+    main()
