@@ -12,7 +12,7 @@ from redoubt.aka.nonce import AkaNonce, encode_auts
 from redoubt.aka.sequence import SequenceArray
 from redoubt.secret import Secret
 
-from .serve import K, OP
+from .serve import OP, K
 
 END = b"\x1b"  # of a command on a twin socket
 

@@ -1,12 +1,16 @@
 """Runs SIPp (Debian's sip-tester) and reads what it counted."""
 
 import csv
+import re
+import socket
 import subprocess
+import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from .serve import AMF, K, OP
+from .serve import AMF, OP, K
 
 SCENARIOS = Path(__file__).parent / "sipp"
 LONGEST_S = 60
@@ -30,6 +34,13 @@ class Running:
     process: subprocess.Popen[bytes]
     statistics: Path
     errors: Path
+    messages: int
+    """How many its calls take together, without those that are optional."""
+
+    def await_port(self, port: int) -> None:
+        """Returns when SIPp listens there, or has ended."""
+        while self.process.poll() is None and not _is_bound(port):
+            time.sleep(0.02)
 
     def ended(self) -> Outcome:
         """Waits for its end, which its own timeout brings at the latest."""
@@ -44,6 +55,14 @@ class Running:
             sum(int(last[column]) for column in unexpected),
             errors[:4000],
         )
+
+
+def free_port() -> int:
+    """A UDP port that nobody uses. SIPp itself would take 5060, where strangers' strays arrive."""
+    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def credentials(user: str) -> str:
@@ -68,7 +87,7 @@ def start(
     folder.mkdir()
     fields, statistics, errors = folder / "fields.csv", folder / "statistics.csv", folder / "errors.log"
     fields.write_text("SEQUENTIAL\n" + "".join(";".join(row) + ";\n" for row in rows))
-    sockets = ["-t", "un"] if local_port is None else ["-t", "u1", "-p", str(local_port)]
+    sockets = ["-t", "un" if local_port is None else "u1", "-p", str(local_port or free_port())]
     command = [
         *("sipp", f"{proxy[0]}:{proxy[1]}", "-sf", str(SCENARIOS / f"{scenario}.xml"), "-inf", str(fields)),
         *("-m", str(calls or len(rows)), "-r", str(rate), "-l", "2000", "-max_socket", "4000"),
@@ -78,7 +97,14 @@ def start(
     ]
     if card_port is not None:
         command += ["-3pcc", f"127.0.0.1:{card_port}"]
+    xml = (SCENARIOS / f"{scenario}.xml").read_text()
+    messages = len(re.findall(r"<send[ >]|<recv (?!.*optional)", xml)) * (calls or len(rows))
     process = subprocess.Popen(
         command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    return Running(process, statistics, errors)
+    return Running(process, statistics, errors, messages)
+
+
+def _is_bound(port: int) -> bool:
+    """Asked of Linux: a probe that binds could take the port from the one that it waits for."""
+    return f":{port:04X} " in Path("/proc/net/udp").read_text()
