@@ -1,0 +1,144 @@
+"""The seed suite: a whole network and its phones under loss, duplication, reordering and cuts, replayed by a number.
+
+`run_seed(n)` lives through one story in virtual time and judges it: every registration and call ends as it must, no
+request hangs, phone, P-CSCF, S-CSCF and HSS agree on who is registered, and every table returns to nothing. A failing
+seed's message tells what went wrong and the last events of that call; `python -m redoubt.lab.seeds N` replays it.
+"""
+
+import asyncio
+import random
+import sys
+from dataclasses import dataclass, field
+
+import msgspec
+
+from redoubt.events import Event
+from redoubt.lab.seed_story import SeedFailed, Story, deregisters, is_deregistered, registers
+from redoubt.lab.seed_world import CORE_HOST, P_CSCF_HOST, World
+from redoubt.sim import Network as Wire
+from redoubt.sim import run
+
+PHONES = (5, 8)
+LONGEST_REGISTRATION_S = 3_600
+DRAINED_S = 700.0  # after the last registration: 64*T1 on Gm for the NOTIFY, what it leads to, timer I and J
+EVENTS_TOLD = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one seed held."""
+
+    seed: int
+    apart: bool  # the P-CSCF on a host of its own
+    cut: bool  # the network was partitioned for a while
+    virtual_s: float
+    acts: dict[str, int] = field(default_factory=dict)
+
+
+def run_seed(seed: int, loss: float = 0.1, *, tracing: bool = False) -> Outcome:
+    """Runs one seed. Raises SeedFailed, or what the simulator found, with the seed and the last events."""
+    rng = random.Random(f"story {seed}")
+    wire = Wire(seed, loss=loss, duplicate=rng.choice((0.0, 0.02, 0.1)), reorder=rng.choice((0.0, 0.05, 0.2)))
+    worlds: list[World] = []
+
+    async def story(wire: Wire) -> Outcome:
+        world = await World.build(wire, rng.randint(*PHONES), apart=seed % 2 == 1, tracing=tracing)
+        worlds.append(world)
+        try:
+            return await _lived(world, rng, seed)
+        finally:
+            await world.close()
+
+    try:
+        return run(story, seed, network=wire, limit_s=200_000.0)
+    except BaseException as failure:
+        for world in worlds:
+            failure.add_note(_last_events(world, _call_of(failure)))
+        raise
+
+
+async def _lived(world: World, rng: random.Random, seed: int) -> Outcome:
+    told = Story(world, rng)
+    cut = seed % 5 == 4
+    for handset in world.handsets:
+        handset.subscribes = rng.random() < 0.5
+    await told.everybody(registers, world.handsets)
+    await told.agreement("after everybody registered")
+    await told.rounds(rng.randint(1, 3))
+    await told.agreement("after the first acts")
+    if cut:
+        await _cut(told)
+        await told.rounds(1)
+    await _ending(told)
+    if world.bugs:
+        raise SeedFailed(f"bugs: {world.bugs[0].node}\n{world.bugs[0].traceback}", world.bugs[0].call_id)
+    return Outcome(seed, len(world.parts) > 1, cut, asyncio.get_running_loop().time(), told.done)
+
+
+async def _cut(told: Story) -> None:
+    """A partition that heals: acts may fail and must not hang; after registering anew all is well."""
+    world, rng = told.world, told.random
+    told.lenient = True
+    some = rng.sample([handset.host for handset in world.handsets], rng.randint(1, len(world.handsets)))
+    sides = [(some, P_CSCF_HOST)]
+    if len(world.parts) > 1:
+        sides.append(([CORE_HOST], P_CSCF_HOST))
+    one, other = rng.choice(sides)
+
+    async def partition() -> None:
+        await told.pause(0, 30)
+        world.wire.partition(one, other, one_way=rng.random() < 0.3)
+        await told.pause(5, 400)
+        world.wire.heal()
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(partition())
+        group.create_task(told.rounds(2))
+    await told.clear_line()
+    await asyncio.sleep(400)  # what began while the network was cut has ended
+    told.lenient = False
+    await told.everybody(registers, world.handsets)
+    await told.agreement("after the cut")
+
+
+async def _ending(told: Story) -> None:
+    """Some deregister, some are deregistered, of some the battery is empty; then nothing is left of anybody."""
+    world, rng = told.world, told.random
+    fates = {handset: rng.randrange(3) for handset in world.handsets}
+    await told.everybody(deregisters, [handset for handset, fate in fates.items() if fate == 0])
+    await told.everybody(is_deregistered, [handset for handset, fate in fates.items() if fate == 1])
+    await told.agreement("at the end")
+    for handset in world.handsets:
+        handset.phone.registration.stop()
+    await asyncio.sleep(LONGEST_REGISTRATION_S + DRAINED_S)
+    await told.agreement("when all registrations have ended")
+    for handset in world.handsets:
+        if any((await world.views(handset)).values()):
+            raise SeedFailed(f"{handset.name} is still registered")
+    if left := world.leftovers():
+        raise SeedFailed(f"something is left: {left}")
+
+
+def _call_of(failure: BaseException) -> str:
+    """The Call-ID that a failure is about; the first of a group's."""
+    while isinstance(failure, BaseExceptionGroup):
+        failure = failure.exceptions[0]
+    return failure.call_id if isinstance(failure, SeedFailed) else ""
+
+
+def _last_events(world: World, call_id: str) -> str:
+    recent = list(world.events.recent)
+    about = [event for event in recent if not call_id or getattr(event, "call_id", "") == call_id]
+    return "\n".join(["last events:", *(_line(event) for event in about[-EVENTS_TOLD:])])
+
+
+def _line(event: Event) -> str:
+    known = msgspec.structs.asdict(event)
+    texts = [f"{name}={value}" for name, value in known.items() if value and name not in ("at", "node", "text")]
+    text = str(known.get("text", "")).replace("\r\n", "\n").strip().replace("\n", "\n      ")
+    return f"  {event.at:.3f} {event.node} {type(event).__name__} {' '.join(texts)} {text}".rstrip()
+
+
+if __name__ == "__main__":
+    for argument in sys.argv[1:]:
+        print(run_seed(int(argument), tracing=True))  # noqa: T201
