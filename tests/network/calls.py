@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from redoubt.sip.message import Request, Response
+
 from .client import Client
 from .home import Home
 

@@ -16,7 +16,7 @@ from redoubt.aka.nonce import AkaNonce, encode_auts
 from redoubt.secret import Secret
 from redoubt.sip.fields import WWW_AUTHENTICATE
 from redoubt.sip.headers.credentials import Credentials
-from redoubt.sip.message import Message, Request, Response, parse_message
+from redoubt.sip.message import MalformedMessage, Message, Request, Response, parse_message
 from redoubt.transport.flow import Address
 
 WAIT_S = 5.0
@@ -61,6 +61,7 @@ class Client(asyncio.DatagramProtocol):
         self.server = server
         self.address: Address = ("", 0)
         self.received: list[Request | Response] = []  # in order, also what nobody waited for
+        self.unreadable: list[bytes] = []
         self._unread: list[Request | Response] = []
         self._news = asyncio.Event()
         self._transport: asyncio.DatagramTransport | None = None
@@ -87,16 +88,24 @@ class Client(asyncio.DatagramProtocol):
         self.address = transport.get_extra_info("sockname")[:2]
 
     def datagram_received(self, data: bytes, _source: tuple[str, int]) -> None:
-        if data.strip():
-            message = parse_message(data)
-            self.received.append(message)
-            self._unread.append(message)
+        if not data.strip():
+            return
+        try:
+            self.took(parse_message(data))
+        except MalformedMessage:  # the 400 for a message without, say, To has none either
+            self.unreadable.append(data)
             self._news.set()
 
-    def send(self, message: Message | bytes, to: Address | None = None) -> None:
+    def took(self, message: Request | Response) -> None:
+        """A message came."""
+        self.received.append(message)
+        self._unread.append(message)
+        self._news.set()
+
+    def send(self, message: Request | Response | bytes, to: Address | None = None) -> None:
         """To the server, or to any other address."""
         assert self._transport is not None
-        octets = message if isinstance(message, bytes) else message.to_bytes()  # type: ignore[attr-defined]
+        octets = message if isinstance(message, bytes) else message.to_bytes()
         self._transport.sendto(octets, to or self.server)
 
     async def take(self, wanted: Callable[[Request | Response], bool], wait_s: float = WAIT_S) -> Request | Response:
@@ -109,6 +118,12 @@ class Client(asyncio.DatagramProtocol):
                         return message
                 self._news.clear()
                 await self._news.wait()
+
+    async def statuses(self, wait_s: float = 0.3) -> list[int]:
+        """The status codes of everything that comes within a while, readable or not."""
+        await asyncio.sleep(wait_s)
+        readable = [message.status for message in self.received if isinstance(message, Response)]
+        return readable + [int(data[8:11]) for data in self.unreadable if data.startswith(b"SIP/2.0 ")]
 
     async def request(self, method: str, wait_s: float = WAIT_S) -> Request:
         """The next request of that method that came."""

@@ -11,7 +11,9 @@ from redoubt.network.run import Network
 from redoubt.secret import Secret
 from redoubt.sources import SeededRandomness
 from redoubt.transport.flow import Address
+
 from .client import OPC, Card, Client, key_of
+from .stream import Stream
 
 E = TypeVar("E", bound=Event)
 USERS = ("alice", "bob", "carol")
@@ -30,6 +32,17 @@ class Home:
         client = await Client.open(card or Card.of(name, self.realm), self.network.p_cscf_address, host)
         self.clients.append(client)
         return client
+
+    async def stream(self, name: str, host: str = "127.0.0.1") -> Stream:
+        """A TCP connection of an unregistered phone."""
+        stream = await Stream.connected(Card.of(name, self.realm), self.p_cscf_tcp, host)
+        self.clients.append(stream)
+        return stream
+
+    @property
+    def p_cscf_tcp(self) -> Address:
+        """Where phones reach the P-CSCF by TCP."""
+        return next(address for listen, address in self.network._access if listen.transport == "tcp")
 
     async def registered(self, name: str, **other: Any) -> Client:
         """A phone that is registered."""

@@ -14,6 +14,7 @@ from redoubt.config import PROTECTIONS
 from redoubt.events import Registered
 from redoubt.secret import Secret
 from redoubt.sip.fields import WWW_AUTHENTICATE
+
 from .calls import call, pair
 from .client import Client
 from .home import Home, home

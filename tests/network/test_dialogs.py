@@ -7,6 +7,7 @@ import pytest
 from redoubt.events import Deregistered
 from redoubt.sip.fields import VIA
 from redoubt.sip.message import Response
+
 from .calls import AS_SDP, SDP, call, pair
 from .client import fresh
 from .home import home
@@ -214,7 +215,12 @@ async def test_registration_state_is_shown_to_its_owner() -> None:
     async with home() as net:
         alice = await net.registered("alice")
         request = alice.make(
-            "SUBSCRIBE", net.impu("alice"), None, ("Event", "reg"), ("Expires", "600"), ("Accept", "application/reginfo+xml")
+            "SUBSCRIBE",
+            net.impu("alice"),
+            None,
+            ("Event", "reg"),
+            ("Expires", "600"),
+            ("Accept", "application/reginfo+xml"),
         )
         assert (await alice.ask(request)).status == 200
         notify = await alice.request("NOTIFY")
@@ -227,7 +233,12 @@ async def test_registration_state_is_shown_to_nobody_else() -> None:
     async with home() as net:
         _alice, bob = await pair(net)
         request = bob.make(
-            "SUBSCRIBE", net.impu("alice"), None, ("Event", "reg"), ("Expires", "600"), ("Accept", "application/reginfo+xml")
+            "SUBSCRIBE",
+            net.impu("alice"),
+            None,
+            ("Event", "reg"),
+            ("Expires", "600"),
+            ("Accept", "application/reginfo+xml"),
         )
         assert (await bob.ask(request)).status == 403
         assert await bob.hears_nothing(0.1)

@@ -3,6 +3,7 @@
 import pytest
 
 from redoubt.sip.message import Request
+
 from .calls import call, pair
 from .client import Client, fresh
 from .home import Home, home
@@ -71,7 +72,7 @@ CORE_HEADERS = [
     ("P-Profile-Key", "<sip:forged@example>"),
     ("P-User-Database", "<aaa://forged.example>"),
     ("P-Served-User", "<sip:forged@example>"),
-    ("P-Access-Network-Info", 'IEEE-802.11;i-wlan-node-id=forged;network-provided'),
+    ("P-Access-Network-Info", "IEEE-802.11;i-wlan-node-id=forged;network-provided"),
 ]
 
 
@@ -98,7 +99,11 @@ async def test_core_functions_serve_no_stranger(function: str, method: str) -> N
             request = mallory.register()
         else:
             request = mallory.make(
-                method, net.impu("bob"), None, ("P-Asserted-Identity", f"<{net.impu('alice')}>"), ("Route", own_route(net))
+                method,
+                net.impu("bob"),
+                None,
+                ("P-Asserted-Identity", f"<{net.impu('alice')}>"),
+                ("Route", own_route(net)),
             )
         mallory.send(request)
         try:
@@ -154,7 +159,9 @@ async def test_the_called_phone_says_not_who_it_is() -> None:
         request = alice.make("MESSAGE", bob.card.impu)
         alice.send(request)
         received = await bob.request("MESSAGE")
-        bob.respond(received, 200, ("P-Asserted-Identity", f"<{net.impu('carol')}>"), ("P-Charging-Vector", "icid-value=x"))
+        bob.respond(
+            received, 200, ("P-Asserted-Identity", f"<{net.impu('carol')}>"), ("P-Charging-Vector", "icid-value=x")
+        )
         answer = await alice.final(request)
         assert answer.all("P-Asserted-Identity") == [f"<{net.impu('bob')}>"]
         assert not answer.has("P-Charging-Vector")

@@ -10,6 +10,7 @@ from redoubt.events import Check, Deregistered, Notice, Registered
 from redoubt.secret import Secret
 from redoubt.sip.fields import WWW_AUTHENTICATE
 from redoubt.sip.message import Request, Response
+
 from .client import Card, Client
 from .home import home
 

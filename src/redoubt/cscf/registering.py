@@ -60,6 +60,8 @@ def read_register(request: Request) -> RegisterRequest:
     if star and (len(contacts) > 1 or expires != 0):
         raise SipError(400, "Contact: * needs Expires: 0 and no other contact", "RFC 3261 10.2.2")
     impi = credentials.param("username") or _derived_impi(impu)
+    if not _is_utf8(impi):
+        raise SipError(400, "the private identity is no UTF-8 text", "RFC 4282 2.1")
     if len(impi) > IMPU_OCTETS or len(impu) > IMPU_OCTETS:
         raise SipError(400, "an identity is longer than any can be", "limits.IMPU_OCTETS")
     cseq = request.cseq
@@ -76,6 +78,17 @@ def public_identity(uri: Uri) -> str:
 def _derived_impi(impu: str) -> str:
     """Without an Authorization header, the identity of To without its scheme (TS 24.229 5.4.1.2.1)."""
     return impu.partition(":")[2]
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether text from the wire holds no octets that are not UTF-8; no store and no log takes those."""
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_readable(contact: NameAddr) -> bool:

@@ -17,6 +17,25 @@ class ControlError(Exception):
     """What a command could not do, in words for the person who gave it."""
 
 
+def _encoded(answer: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(answer)
+    except UnicodeEncodeError:  # events quote what peers sent, which may be no UTF-8
+        return msgspec.json.encode(_readable(answer))
+
+
+def _readable(value: Any) -> Any:
+    """The same with a question mark for each octet that is not UTF-8."""
+    match value:
+        case str():
+            return value.encode("utf-8", "replace").decode()
+        case dict():
+            return {key: _readable(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_readable(item) for item in value]
+    return value
+
+
 class ControlServer:
     """Serves named commands. Who may open the socket may do everything: it lives in the state directory."""
 
@@ -41,7 +60,7 @@ class ControlServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             line = await reader.readline()
-            writer.write(msgspec.json.encode(await self._answered(line)) + b"\n")
+            writer.write(_encoded(await self._answered(line)) + b"\n")
             await writer.drain()
         except (ValueError, ConnectionError):
             pass  # too long a line, or the other end went away: nobody is left to answer

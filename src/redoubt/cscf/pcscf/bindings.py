@@ -101,6 +101,7 @@ class Bindings:
             self._leave_flow(binding)
             mates.append(binding)
         binding.flow = flow
+        flow.kept = True  # the connection of an authenticated phone is not the one to go (requirement row 96)
         binding.is_ending = False
         self._by_contact[binding.impu, binding.contact] = binding
         self._by_token[binding.token] = binding
@@ -144,3 +145,4 @@ class Bindings:
             mates.remove(binding)
             if not mates:
                 del self._by_flow[key]
+                binding.flow.kept = False
