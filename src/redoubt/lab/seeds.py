@@ -12,16 +12,17 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from redoubt.events import Event
+from redoubt.events import Event, MessageSeen
 from redoubt.lab.seed_story import SeedFailed, Story, deregisters, is_deregistered, registers
-from redoubt.lab.seed_world import CORE_HOST, P_CSCF_HOST, World
+from redoubt.lab.seed_world import CORE_HOST, EPOCH_S, P_CSCF_HOST, World
 from redoubt.sim import Network as Wire
 from redoubt.sim import run
 
 PHONES = (5, 8)
 LONGEST_REGISTRATION_S = 3_600
 DRAINED_S = 700.0  # after the last registration: 64*T1 on Gm for the NOTIFY, what it leads to, timer I and J
-EVENTS_TOLD = 30
+EVENTS_TOLD = 40
+HEADERS_TOLD = ("CSeq", "RSeq", "RAck", "Retry-After", "Event", "Subscription-State")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,10 @@ def run_seed(seed: int, loss: float = 0.1, *, tracing: bool = False) -> Outcome:
 
     try:
         return run(story, seed, network=wire, limit_s=200_000.0)
-    except BaseException as failure:
-        for world in worlds:
-            failure.add_note(_last_events(world, _call_of(failure)))
-        raise
+    except BaseException as caught:
+        failure = _first_of(caught)
+        failure.__notes__ = [*caught.__notes__, *(_last_events(world, failure) for world in worlds)]
+        raise failure from None
 
 
 async def _lived(world: World, rng: random.Random, seed: int) -> Outcome:
@@ -119,24 +120,28 @@ async def _ending(told: Story) -> None:
         raise SeedFailed(f"something is left: {left}")
 
 
-def _call_of(failure: BaseException) -> str:
-    """The Call-ID that a failure is about; the first of a group's."""
+def _first_of(failure: BaseException) -> BaseException:
+    """What went wrong first: acts run in groups, which wrap it."""
     while isinstance(failure, BaseExceptionGroup):
         failure = failure.exceptions[0]
-    return failure.call_id if isinstance(failure, SeedFailed) else ""
+    return failure
 
 
-def _last_events(world: World, call_id: str) -> str:
-    recent = list(world.events.recent)
-    about = [event for event in recent if not call_id or getattr(event, "call_id", "") == call_id]
+def _last_events(world: World, failure: BaseException) -> str:
+    call_id = failure.call_id if isinstance(failure, SeedFailed) else ""
+    about = [event for event in world.events.recent if not call_id or getattr(event, "call_id", "") == call_id]
     return "\n".join(["last events:", *(_line(event) for event in about[-EVENTS_TOLD:])])
 
 
 def _line(event: Event) -> str:
-    known = msgspec.structs.asdict(event)
-    texts = [f"{name}={value}" for name, value in known.items() if value and name not in ("at", "node", "text")]
-    text = str(known.get("text", "")).replace("\r\n", "\n").strip().replace("\n", "\n      ")
-    return f"  {event.at:.3f} {event.node} {type(event).__name__} {' '.join(texts)} {text}".rstrip()
+    """One event on one line; of a message what tells it from others."""
+    at = f"  {event.at - EPOCH_S:.3f} {event.node}"
+    if isinstance(event, MessageSeen):
+        lines = event.text.split("\r\n")
+        kept = [line for line in lines[1:] if line.startswith(HEADERS_TOLD)]
+        return f"{at} {event.sender} -> {event.receiver} {lines[0]}  {'; '.join(kept)}"
+    texts = [f"{name}={value}" for name, value in msgspec.structs.asdict(event).items() if value]
+    return f"{at} {type(event).__name__} {' '.join(texts[2:])}"
 
 
 if __name__ == "__main__":
