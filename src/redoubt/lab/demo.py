@@ -105,6 +105,7 @@ class _Show:
     def __init__(self, network: Network, console: Console | None) -> None:
         self.verdict = Verdict()
         self.troubles: list[Event] = []
+        self._lines: list[Text] = []
         self._network = network
         self._console = console
         self._names = dict(network.names)
@@ -129,9 +130,11 @@ class _Show:
 
     def scene(self, title: str) -> None:
         if self._ladder is not None:
+            self._flush()
             self._ladder.head(title)
 
     def claim(self, text: str, held: bool) -> None:
+        self._flush()
         self.verdict.claims.append((text, bool(held)))
 
     def verdict_in_words(self) -> None:
@@ -143,10 +146,17 @@ class _Show:
         words = "PASSED" if self.verdict.passed else "FAILED"
         style = "bold green" if self.verdict.passed else "bold red"
         self._write(Text(f"{words}: {self.verdict.messages} messages seen", style))
+        self._flush()
 
     def _write(self, line: Text) -> None:
+        self._lines.append(line)
+
+    def _flush(self) -> None:
+        """Prints what was drawn: here and not in the listener, so that a closed terminal ends the demo, not a call."""
+        lines, self._lines = self._lines, []
         if self._console is not None:
-            self._console.print(line, soft_wrap=True)
+            for line in lines:
+                self._console.print(line, soft_wrap=True)
 
     def _happened(self, event: Event) -> None:
         self.verdict.messages += isinstance(event, MessageSeen)
