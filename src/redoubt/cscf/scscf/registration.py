@@ -11,7 +11,7 @@ from redoubt.cscf.scscf.deregistration import UNREGISTERED, Deregistration
 from redoubt.cscf.scscf.regevent import RegEvent
 from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations, contact_identity
 from redoubt.diameter.cx import Cx, HssUnavailable, ResultCode, ServerAssignmentType, UserProfile
-from redoubt.events import Fault, Registered
+from redoubt.events import Check, Fault, Registered
 from redoubt.sip.errors import SipError
 from redoubt.sip.grammar import print_params, split_list
 from redoubt.sip.headers.addresses import NameAddr
@@ -79,6 +79,7 @@ class Registration:
     async def timed_out(self, challenges: list[Challenge]) -> None:
         """reg-await-auth ran out (TS 33.203 6.1.2.3): the HSS is told, unless the user is registered."""
         for challenge in challenges:
+            self._report_silence(challenge)
             if not challenge.decoy:
                 await self._authentication_ended(
                     challenge.impi, challenge.impu, ServerAssignmentType.AUTHENTICATION_TIMEOUT
@@ -338,6 +339,26 @@ class Registration:
             seen="AUTS: the HSS sets its number by it and gives a fresh vector",
             fault=Fault.SEQUENCE_NUMBER,
             clause="TS 33.203 6.1.3",
+        )
+
+    def _report_silence(self, challenge: Challenge) -> None:
+        lifetime_s = self._config.reg_await_auth
+        self._context.events.emit(
+            Check(
+                at=self._context.clock.now(),
+                node=self._context.node,
+                call_id=challenge.call_id,
+                step="SM7",
+                rule="the phone answers the challenge in time",
+                passed=False,
+                impi=challenge.impi,
+                impu=challenge.impu,
+                expected=f"an answer within {lifetime_s} s",
+                seen="none",
+                fault=Fault.TIMER,
+                clause="TS 33.203 6.1.2.3, TS 24.229 7.8",
+                advice="the 401 may not reach the phone (address, NAT), or the phone drops it; trace it at the phone",
+            )
         )
 
     def _report_failure(self, register: RegisterRequest, outcome: Outcome) -> None:
