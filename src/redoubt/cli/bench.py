@@ -20,7 +20,7 @@ Examples:
 @click.command(epilog=EXAMPLES)
 @click.argument("operation", type=click.Choice(["registration", "call", "message"]))
 @click.option(
-    "--count", type=click.IntRange(100, 60_000), default=5000, show_default=True, help="How many to do."
+    "--count", type=click.IntRange(100, 60_000), default=5000, show_default=True, help="How many."
 )
 @click.option("--profile", is_flag=True, help="Also print where the network's time goes, by folder of the code.")
 @json_option

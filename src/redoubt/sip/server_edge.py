@@ -18,7 +18,7 @@ from redoubt.sip.resolver import DEFAULT_PORT
 from redoubt.sip.server_invite import InviteServer
 from redoubt.sip.server_noninvite import NonInviteServer
 from redoubt.sip.server_table import Key, ServerTable, ServerTransaction, key_of
-from redoubt.sip.service import AfterSent, Context, Exchange, Root, Service, answer
+from redoubt.sip.service import Context, Exchange, Root, Service, answer, conclude
 from redoubt.sip.stack_wire import Wire, named
 from redoubt.sip.transaction import Surroundings
 from redoubt.sip.transaction_timers import TIMER_C_S, profile_of
@@ -66,6 +66,9 @@ class Edge:
 
     def message(self, message: Request | Response, flow: Flow, entrance: Entrance) -> None:
         """One message."""
+        contained(self.context, message.call_id, self._take, message, flow, entrance)
+
+    def _take(self, message: Request | Response, flow: Flow, entrance: Entrance) -> None:
         try:
             if isinstance(message, Response):
                 self.clients.receive(message)
@@ -75,8 +78,6 @@ class Edge:
                 self._request(message, flow, entrance)
         except SipError as fault:
             self._drop(message, flow, fault.why, fault.clause)
-        except Exception:  # noqa: BLE001 - the edge: a bug costs the message that it met
-            self.context.bug(message.call_id)
 
     def malformed(self, fault: MalformedMessage, flow: Flow, entrance: Entrance) -> None:
         """Answers what can be answered of it (RFC 3261 8.2, 18.3); silence towards strangers in the core."""
@@ -145,19 +146,10 @@ class Edge:
                 self.context.notice("alarm", f"{request.method} was left without an answer", "report this as a bug")
                 response = request.response(500, to_tag=self.context.tag())
             self._finish(machine, response, root.deadline)
-            for action in root.after:
-                await self._after(action, request)
+            await conclude(root, request.call_id)
         finally:
             self._cancellable.pop(key, None)
             self._leave()
-
-    async def _after(self, action: AfterSent, request: Request) -> None:
-        try:
-            await action()
-        except SipError as fault:
-            self.context.refused(fault.status, fault.why, fault.clause, call_id=request.call_id)
-        except Exception:  # noqa: BLE001 - the edge of what comes after a response
-            self.context.bug(request.call_id)
 
     def _ack(self, request: Request, via: Via, flow: Flow, entrance: Entrance) -> None:
         """Of a failure: ends in its transaction (17.2.1). Of a 2xx: a request of its own without an answer."""
@@ -174,8 +166,7 @@ class Edge:
     async def _serve_ack(self, request: Request, exchange: Exchange, service: Service) -> None:
         try:
             await answer(service, request, exchange)
-            for action in exchange.root.after:
-                await self._after(action, request)
+            await conclude(exchange.root, request.call_id)
         finally:
             self._leave()
 

@@ -60,11 +60,12 @@ class Context:
             work.close()
             self.notice("alarm", "too much background work, one piece was dropped", "the node is overloaded")
             return
-        task = asyncio.get_running_loop().create_task(self._owned(work, call_id))
+        task = asyncio.get_running_loop().create_task(self.guarded(work, call_id))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    async def _owned(self, work: Coroutine[Any, Any, None], call_id: str) -> None:
+    async def guarded(self, work: Awaitable[None], call_id: str = "") -> None:
+        """Waits for work that owes nobody a response; what goes wrong in it becomes an event."""
         try:
             await work
         except SipError as fault:
@@ -260,8 +261,24 @@ def refusal(request: Request, fault: SipError, context: Context) -> Response | N
     return request.response(fault.status, to_tag=context.tag(), headers=fault.headers)
 
 
-def own_exchange(context: Context, lifetime_s: float = 180.0) -> Exchange:
-    """The exchange of a request that this node starts itself: its responses end here."""
+def contained(context: Context, call_id: str, step: Callable[..., None], *given: object) -> None:
+    """Takes a step for a message that came from a wire: a bug costs that message only."""
+    try:
+        step(*given)
+    except Exception:  # noqa: BLE001 - the edge, before there is an exchange
+        context.bug(call_id)
+
+
+async def conclude(root: Root, call_id: str) -> None:
+    """Once the final response is on its way: what functions handed to `after_sent`, in order."""
+    for action in root.after:
+        await root.context.guarded(action(), call_id)
+
+
+async def originate(service: Service, request: Request, context: Context, lifetime_s: float = 180.0) -> Response | None:
+    """Sends a request that this node starts itself: its responses end here."""
     deadline = asyncio.get_running_loop().time() + lifetime_s
     root = Root(context, context.tag(), deadline, lambda _response: None)
-    return Exchange(internal_flow(context.node), root)
+    response = await enter(service, request, Exchange(internal_flow(context.node), root), context.node)
+    await conclude(root, request.get("Call-ID") or "")
+    return response

@@ -9,7 +9,7 @@ from redoubt.cscf.reginfo import ContactInfo, parse_reginfo
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import SUBSCRIPTION_STATE
 from redoubt.sip.message import Request, Response
-from redoubt.sip.service import Context, Exchange, Service, enter, own_exchange
+from redoubt.sip.service import Context, Exchange, Service, originate
 
 SUBSCRIPTION_S = 600_000  # longer than any registration (TS 24.229 5.2.3)
 LAST_NOTIFY_S = 32.0  # 64*T1: when nobody of a set is left, its last NOTIFY may still come
@@ -91,7 +91,7 @@ class Subscriptions:
                 ("P-Asserted-Identity", f"<{self._uri}>"),
             ],
         )
-        response = await enter(self._next, request, own_exchange(context), context.node)
+        response = await originate(self._next, request, context)
         if response is None or not response.is_success:
             status = "no answer" if response is None else str(response.status)
             context.notice(

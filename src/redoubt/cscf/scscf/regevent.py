@@ -16,7 +16,7 @@ from redoubt.sip.errors import SipError
 from redoubt.sip.fields import CONTACT, EVENT, EXPIRES, P_ASSERTED_IDENTITY
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import Request, Response
-from redoubt.sip.service import Context, Exchange, Service, enter, own_exchange
+from redoubt.sip.service import Context, Exchange, Service, originate
 from redoubt.sip.uri import SipUri, Uri, parse_uri
 
 LIFETIME_S = 600_000  # TS 24.229 5.1.1.3
@@ -168,7 +168,7 @@ class RegEvent:
                 notify = self._notify(subscription)
                 subscription.wants_full = False
                 subscription.changes = {}
-                response = await enter(self._next, notify, own_exchange(self._context), self._context.node)
+                response = await originate(self._next, notify, self._context)
                 if response is not None and response.status >= 300:
                     self._forget(subscription)  # RFC 6665 4.2.2: who does not take a NOTIFY gets no more
                     return
