@@ -53,12 +53,13 @@ class Incoming:
 
     async def run(self) -> Response:
         """Rings and answers: the final response."""
+        response = None
         try:
             status = await self._ring()
             response = self._response(status)
-        except BaseException:  # refused for what it asks, or a bug: either way no call stays behind
-            self.call.finish(500, "the call could not be taken")
-            raise
+        finally:
+            if response is None:  # refused for what it asks, or a bug: either way no call stays behind
+                self.call.finish(500, "the call could not be taken")
         self.call.decided(status, response.reason)
         if response.is_success:
             self.call.repeat_success(self._request, response, self._exchange)
