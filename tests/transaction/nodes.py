@@ -7,10 +7,10 @@ from typing import Any
 from redoubt.events import Event, EventStream
 from redoubt.sim import Network, at_host
 from redoubt.sip.message import Request, Response, parse_message
-from redoubt.sip.service import Context, Exchange, Service, own_exchange
+from redoubt.sip.service import Context, Exchange, Root, Service
 from redoubt.sip.stack import Stack
 from redoubt.sources import Clock, Randomness, SeededRandomness
-from redoubt.transport.flow import Address, Zone
+from redoubt.transport.flow import Address, Zone, internal_flow
 from redoubt.transport.listen import Listen
 
 EPOCH_S = 1_700_000_000.0
@@ -24,6 +24,13 @@ def context(node: str, randomness: Randomness | None = None, **options: Any) -> 
 
 def hash_of(name: str) -> int:
     return int.from_bytes(name.encode(), "big")
+
+
+def own_exchange(context: Context, lifetime_s: float = 180.0) -> Exchange:
+    """The exchange of a request that a test starts at a node, to cancel it or to see what comes up."""
+    deadline = asyncio.get_running_loop().time() + lifetime_s
+    root = Root(context, context.tag(), deadline, lambda _response: None)
+    return Exchange(internal_flow(context.node), root)
 
 
 async def nobody(request: Request, exchange: Exchange) -> Response | None:

@@ -2,12 +2,12 @@
 
 import asyncio
 
-from tests.transaction.nodes import Node, Peer, fixed_latency, node, request
+from tests.transaction.nodes import Node, Peer, fixed_latency, node, own_exchange, request
 
 from redoubt.events import Refused
 from redoubt.sim import Network, run
 from redoubt.sip.message import Request, Response
-from redoubt.sip.service import Exchange, own_exchange
+from redoubt.sip.service import Exchange
 from redoubt.transport.flow import Address
 
 VIA = "SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bKabc;rport"

@@ -4,11 +4,10 @@ import asyncio
 from itertools import pairwise
 
 import pytest
-from tests.transaction.nodes import Node, Peer, Request, fixed_latency, node, request
+from tests.transaction.nodes import Node, Peer, Request, fixed_latency, node, own_exchange, request
 
 from redoubt.sim import Network, run
 from redoubt.sip.message import Response
-from redoubt.sip.service import own_exchange
 from redoubt.transport.flow import Address, Zone
 
 LATENCY_S = 0.01

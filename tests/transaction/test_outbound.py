@@ -3,13 +3,13 @@
 import asyncio
 
 import pytest
-from tests.transaction.nodes import Node, Peer, fixed_latency, node, request
+from tests.transaction.nodes import Node, Peer, fixed_latency, node, own_exchange, request
 
 from redoubt.sim import Network, run
 from redoubt.sip.fields import ROUTE, VIA
 from redoubt.sip.message import Request, Response
 from redoubt.sip.resolver import Candidate, Resolver
-from redoubt.sip.service import Exchange, own_exchange
+from redoubt.sip.service import Exchange
 from redoubt.sip.uri import SipUri
 from redoubt.sources import SeededRandomness
 from redoubt.transport.flow import Zone

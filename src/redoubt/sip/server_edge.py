@@ -18,7 +18,7 @@ from redoubt.sip.resolver import DEFAULT_PORT
 from redoubt.sip.server_invite import InviteServer
 from redoubt.sip.server_noninvite import NonInviteServer
 from redoubt.sip.server_table import Key, ServerTable, ServerTransaction, key_of
-from redoubt.sip.service import Context, Exchange, Root, Service, answer, conclude
+from redoubt.sip.service import Context, Exchange, Root, Service, answer, conclude, contained
 from redoubt.sip.stack_wire import Wire, named
 from redoubt.sip.transaction import Surroundings
 from redoubt.sip.transaction_timers import TIMER_C_S, profile_of
