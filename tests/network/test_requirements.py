@@ -1,0 +1,40 @@
+"""Keeps docs/requirements.md true: every test that it names exists, every row and protection has one."""
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from redoubt.config import PROTECTIONS
+
+from .test_attacks import ATTACKS
+
+ROOT = Path(__file__).parents[2]
+TABLE = (ROOT / "docs" / "requirements.md").read_text()
+NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TABLE)))
+ROWS = [*range(1, 21), 59, 61, 62, *range(65, 79), *range(91, 97), 100, 110, 112]
+
+
+@cache
+def functions(path: str) -> frozenset[str]:
+    """The names of the tests in a file."""
+    tree = ast.parse((ROOT / path).read_text())
+    return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+@pytest.mark.parametrize(("path", "name"), NAMED, ids=lambda text: text)
+def test_a_test_that_the_table_names_exists(path: str, name: str) -> None:
+    assert (ROOT / path).is_file(), f"docs/requirements.md names {path}"
+    assert name in functions(path), f"docs/requirements.md names {path}::{name}"
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_a_row_of_the_requirements_has_a_test(row: int) -> None:
+    (line,) = [line for line in TABLE.splitlines() if line.startswith(f"| {row} |")]
+    assert "::test_" in line
+
+
+def test_every_protection_has_its_attack() -> None:
+    assert set(ATTACKS) == set(PROTECTIONS)
