@@ -18,8 +18,6 @@ from redoubt.sip.service import Cancellation, Exchange
 
 RTP_PORT = 49_170  # written in descriptions; media comes with its own issue
 
-REINVITES = 5
-
 
 class CallState(Enum):
     """Where a call stands."""
@@ -79,7 +77,8 @@ class Call:
             return
         if self.state is CallState.ANSWERED:
             await self._acknowledged()
-            await self._bye()
+            if not self._ended.done():  # the other side may have been quicker
+                await self._bye()
         elif self.cancellation is not None:
             self.cancellation.happen()
         elif self.decide is not None:
@@ -95,8 +94,13 @@ class Call:
         return await self.reinvite(Direction.SENDRECV)
 
     async def reinvite(self, direction: Direction) -> bool:
-        """A re-INVITE (RFC 3261 14.1); again after a pause on glare (491), or when our ACK was lost (500)."""
-        for _ in range(REINVITES):
+        """A re-INVITE (RFC 3261 14.1); again after a pause on glare (491), or when our ACK was lost (500).
+
+        The other side repeats its 2xx for 64*T1, and may take any of our ACKs until then.
+        """
+        loop = asyncio.get_running_loop()
+        gives_up = loop.time() + 64 * T1_S
+        while True:
             response = await self._reinvite_once(direction)
             after = response.first(RETRY_AFTER)
             if response.status == 491:
@@ -104,6 +108,8 @@ class Call:
             elif response.status == 500 and after is not None:
                 await asyncio.sleep(after.seconds)
             else:
+                break
+            if loop.time() > gives_up or self.state is CallState.ENDED:
                 break
         if response.status in (408, 481):
             self.finish(response.status, "the dialog is gone (RFC 3261 12.2.1.2)")

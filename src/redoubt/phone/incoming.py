@@ -100,7 +100,8 @@ class Incoming:
         self._verdict.add_done_callback(lambda _: acknowledged.cancel())
         self._exchange.upward(ringing.copy())
         # A 2xx must not overtake an unacknowledged reliable response with a description; ours waits in any case.
-        if not await repeat_until(acknowledged, lambda: self._exchange.upward(ringing.copy())):
+        pracked = await repeat_until(acknowledged, lambda: self._exchange.upward(ringing.copy()))
+        if not pracked and not self._verdict.done():  # after a verdict the PRACK may still be on its way
             self.call.unpracked.pop(self._rseq, None)
             self.decide(504)  # RFC 3262 3: a 5xx if no PRACK ever comes
 

@@ -10,7 +10,7 @@ from redoubt.phone.incoming import Answering, Incoming
 from redoubt.phone.line import ALLOW, Adjust, Line
 from redoubt.phone.media import MEDIA_TYPE
 from redoubt.phone.outgoing import Outgoing
-from redoubt.phone.registration import EXPIRES_S, Registration, RegistrationResult
+from redoubt.phone.registration import Registration, RegistrationResult
 from redoubt.phone.subscription import Subscription
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import CONTENT_TYPE, REQUIRE
@@ -67,17 +67,21 @@ class Phone:
             self.subscription.end()
         await self._stack.close()
 
-    async def register(self, expires_s: int = EXPIRES_S, *, subscribe: bool = False) -> RegistrationResult:
+    async def register(self, expires_s: int | None = None, *, subscribe: bool = False) -> RegistrationResult:
         """Registers or renews; then subscribes to the registration state (TS 24.229 5.1.1.3) if told to."""
         result = await self.registration.register(expires_s)
-        if result.registered and subscribe and (self.subscription is None or self.subscription.state == "terminated"):
+        watching = self.subscription
+        if result.registered and subscribe and (not watching or watching.is_leaving or watching.state == "terminated"):
             self.subscription = Subscription(self.line, self.registration)
             await self.subscription.start()
         return result
 
     async def deregister(self) -> RegistrationResult:
         """Ends the registration (TS 24.229 5.1.1.6); the NOTIFY that follows ends the subscription."""
-        return await self.registration.register(0)
+        result = await self.registration.register(0)
+        if self.subscription is not None and not self.registration.holds:
+            self.subscription.end_soon()
+        return result
 
     def dial(self, target: str) -> Call:
         """Starts a call and returns at once; await `rings()`, `answered()`, `ended()` on it."""

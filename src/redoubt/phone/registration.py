@@ -74,6 +74,8 @@ class Registration:
         self._cseq = 0
         self._lock = asyncio.Lock()
         self._expires_at = 0.0
+        self._wanted_s = EXPIRES_S
+        self._accepted_cseq = 0
         self._timer: asyncio.TimerHandle | None = None
         self.attempts = ATTEMPTS
         self.on_change: Callable[[], None] = lambda: None
@@ -83,9 +85,13 @@ class Registration:
         """Whether this phone counts as registered now."""
         return asyncio.get_running_loop().time() < self._expires_at
 
-    async def register(self, expires_s: int = EXPIRES_S) -> RegistrationResult:
-        """Registers, or renews, or with 0 ends the registration; one run at a time."""
+    async def register(self, expires_s: int | None = None) -> RegistrationResult:
+        """Registers, or with 0 ends the registration; None renews for what was wanted last. One run at a time."""
         async with self._lock:
+            if expires_s is None:
+                expires_s = self._wanted_s
+            elif expires_s:
+                self._wanted_s = expires_s
             for attempt in range(self.attempts):
                 run = _Run(expires_s)
                 response = await self._authenticate(run)
@@ -164,6 +170,7 @@ class Registration:
             return RegistrationResult(
                 response.status, response.reason, outcomes=outcomes, why="rspauth of the 200 is not the network's"
             )
+        self._accepted_cseq = self._cseq
         expires_s = self._granted(response) if run.expires_s else 0
         self._line.service_route = response.every(SERVICE_ROUTE) if expires_s else ()
         self._line.associated = response.every(P_ASSOCIATED_URI) if expires_s else ()
@@ -184,6 +191,10 @@ class Registration:
             if isinstance(contact, NameAddr) and _same(contact, mine):
                 return contact.expires if contact.expires is not None else response.first(EXPIRES) or 0
         return 0
+
+    def is_past(self, call_id: str | None, cseq: int | None) -> bool:
+        """Whether news about a REGISTER (RFC 3680 5.3) is older than what the network has accepted since."""
+        return call_id == self._call_id and cseq is not None and cseq < self._accepted_cseq
 
     def shortened(self, expires_s: int) -> None:
         """The network asks for re-authentication: renew within what is left (TS 24.229 5.1.1.5.1 and 5.1.1.3)."""

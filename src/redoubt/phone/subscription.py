@@ -4,7 +4,7 @@ import asyncio
 
 from redoubt.cscf.reginfo import MEDIA_TYPE, ContactInfo, RegInfo, parse_reginfo
 from redoubt.phone.dialog import NO_CSEQ, Dialog
-from redoubt.phone.line import Line
+from redoubt.phone.line import T1_S, Line
 from redoubt.phone.registration import EXPIRES_S, Registration
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import CONTENT_TYPE, EVENT, EXPIRES, SUBSCRIPTION_STATE
@@ -28,6 +28,7 @@ class Subscription:
         self._timer: asyncio.TimerHandle | None = None
         self.notified = 0
         self.state = "init"
+        self.is_leaving = False  # a later registration needs a subscription of its own
 
     async def start(self) -> Response:
         """Subscribes; NOTIFYs may overtake the 200 (RFC 6665 4.1.2.4)."""
@@ -45,8 +46,14 @@ class Subscription:
         """Forgets the dialog."""
         self.state = "terminated"
         self._line.dialogs.pop(self._key, None)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_renewing()
+
+    def end_soon(self) -> None:
+        """A de-registration cancels the subscription (TS 24.229 5.1.1.6); its last NOTIFY may still come."""
+        if self.state != "terminated":
+            self.is_leaving = True
+            self._stop_renewing()
+            self._timer = asyncio.get_running_loop().call_later(64 * T1_S, self.end)
 
     async def handle(self, request: Request, exchange: Exchange) -> Response | None:
         """A NOTIFY (RFC 6665 4.1.3), checked strictly: tags, package, body, version."""
@@ -118,6 +125,8 @@ class Subscription:
         return isinstance(uri, SipUri) and uri.matches(self._line.contact.uri)
 
     def _obey(self, contact: ContactInfo) -> None:
+        if self._registration.is_past(contact.call_id, contact.cseq):
+            return  # a NOTIFY that a later registration overtook
         if not contact.active:
             self._registration.ended()
             if contact.event == "deactivated":  # TS 24.229 5.1.1.7: registers again at once
@@ -132,6 +141,11 @@ class Subscription:
         delay = expires_s - RENEW_EARLY_S if expires_s > 2 * RENEW_EARLY_S else expires_s / 2
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(delay, lambda: self._line.context.start(self._renew()))
+
+    def _stop_renewing(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def _renew(self) -> None:
         if self._dialog is None or self.state == "terminated":
