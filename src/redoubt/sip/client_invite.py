@@ -8,7 +8,7 @@ from typing import Protocol
 
 from redoubt.sip.message import Response
 from redoubt.sip.transaction import Outcome, Row, Surroundings, Trouble, nothing
-from redoubt.sip.transaction_timers import TIMER_C_S, profile_of
+from redoubt.sip.transaction_timers import ACCEPTED_S, TIMER_C_S, profile_of
 from redoubt.transport.flow import Flow, FlowFailed
 
 
@@ -163,7 +163,7 @@ class InviteClient:
 
     def _accept(self) -> None:
         self._data = self._companion = None
-        self._after(profile_of(self.flow).transaction_s, Event.TIMER_M)
+        self._after(ACCEPTED_S, Event.TIMER_M)
         if self._response is not None:
             self._settle(self._response)
 

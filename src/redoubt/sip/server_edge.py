@@ -6,6 +6,7 @@ RFC 3261 18.1.2, 18.2.1, 8.2, 9.2, 16.3; RFC 3581; RFC 4320. What a service answ
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from redoubt import limits
@@ -24,6 +25,7 @@ from redoubt.sip.transaction import Surroundings
 from redoubt.sip.transaction_timers import TIMER_C_S, profile_of
 from redoubt.sip.validate import check_request
 from redoubt.transport.flow import Address, Flow, FlowFailed, Zone
+from redoubt.transport.stun import binding_response
 
 BLANK = b"\r\n\0 \t"  # what keep-alives over UDP are made of
 
@@ -57,12 +59,21 @@ class Edge:
         try:
             message = parse_message(data)
         except MalformedMessage as fault:
-            if data.strip(BLANK):
+            if data.strip(BLANK) and not self._is_stun(data, flow):
                 self.malformed(fault, flow, entrance)
             return
         if self.context.events.tracing:
             self.wire.received(flow, data)
         self.message(message, flow, entrance)
+
+    def _is_stun(self, data: bytes, flow: Flow) -> bool:
+        """A keep-alive of a phone's flow (RFC 5626 4.4.2), answered here."""
+        response = binding_response(data, flow.remote)
+        if response is None:
+            return False
+        if not self._is_stranger(flow):
+            contained(self.context, "", flow.send, response)
+        return True
 
     def message(self, message: Request | Response, flow: Flow, entrance: Entrance) -> None:
         """One message."""
@@ -130,7 +141,8 @@ class Edge:
             machine.provisional(request.response(100).to_bytes())
         else:
             deadline = now + profile.transaction_s
-            self.around.lanes.after(profile.trying_s, lambda: self._trying(machine, request))
+            machine.request_held = request
+            self.around.lanes.after(profile.trying_s, partial(_trying, machine))
         root = Root(self.context, self._trace(), deadline, lambda response: self._upward(machine, response))
         if isinstance(machine, InviteServer):
             self._cancellable[key] = root
@@ -201,10 +213,6 @@ class Edge:
         silent = late or response.status == 408  # RFC 4320 4.2: its client has given up, or will on its own
         machine.final(None if silent else response.to_bytes())
 
-    def _trying(self, machine: NonInviteServer, request: Request) -> None:
-        if machine.awaits_response:
-            machine.provisional(request.response(100).to_bytes())
-
     def _mark_source(self, request: Request, via: Via, flow: Flow, entrance: Entrance) -> Flow:
         """Writes received and rport (18.2.1, RFC 3581 4); the flow on which responses go back (18.2.2)."""
         host, port = flow.remote
@@ -263,6 +271,12 @@ class Edge:
         method = message.method if isinstance(message, Request) else ""
         source = named(flow.remote)
         self.context.refused(0, why, clause, method=method, call_id=message.call_id, source=source)
+
+
+def _trying(machine: NonInviteServer) -> None:
+    """RFC 4320 4.1. The lane holds the machine for seconds after its answer, but not the request."""
+    if machine.request_held is not None:
+        machine.provisional(machine.request_held.response(100).to_bytes())
 
 
 def _replace_top_via(request: Request, via: Via) -> None:

@@ -8,7 +8,7 @@ from enum import IntEnum
 from functools import partial
 
 from redoubt.sip.transaction import Row, Surroundings, nothing
-from redoubt.sip.transaction_timers import profile_of
+from redoubt.sip.transaction_timers import ACCEPTED_S, profile_of
 from redoubt.transport.flow import Flow, FlowFailed
 
 
@@ -94,7 +94,7 @@ class InviteServer:
             self._advance(Event.FAILED)
 
     def _accept(self) -> None:
-        self._around.lanes.after(profile_of(self.flow).transaction_s, partial(self.fire, Event.TIMER_L))
+        self._around.lanes.after(ACCEPTED_S, partial(self.fire, Event.TIMER_L))
         self._transmit()
         self.data = None  # RFC 6026 7.1: a retransmitted INVITE is absorbed, not answered again
 

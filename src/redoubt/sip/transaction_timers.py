@@ -14,7 +14,7 @@ from redoubt.transport.flow import Flow, Zone
 
 SLACK_S = 0.0005  # a loop may count in milliseconds and wake a little early
 TIMER_C_S = 180.0  # RFC 3261 16.6 step 11
-TIMER_D_S = 32.0  # RFC 3261 17.1.1.2: at least 32 s over UDP
+ACCEPTED_S = 128.0  # RFC 6026 7.1, 7.2: timers L and M, as long as a phone repeats its 2xx (TS 24.229 7.7: 64 * 2 s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class TimerProfile:
 
     @property
     def transaction_s(self) -> float:
-        """64*T1: timers B, F, H, J, L and M."""
+        """64*T1: timers B, F, H and J."""
         return 64 * self.t1
 
     @property
