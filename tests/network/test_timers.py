@@ -76,7 +76,9 @@ def test_a_registration_ends_when_it_expires() -> None:
             assert [event.cause for event in net.events(Deregistered)] == ["expired"]
             assert (await bob.ask(bob.make("MESSAGE", net.impu("alice")))).status == 480
             await asyncio.sleep(4000)
-            assert bindings(net) == {name: size for name, size in before.items() if "binding" in name or "regis" in name}
+            assert bindings(net) == {
+                name: size for name, size in before.items() if "binding" in name or "regis" in name
+            }
 
     run(main, 1)
 

@@ -1,4 +1,4 @@
-"""`redoubt explain`: after each way a registration or a call can fail, the verdict names step, fault, clause, advice."""
+"""`redoubt explain`: however a registration or call fails, the verdict names step, fault, clause, advice."""
 
 import asyncio
 import base64

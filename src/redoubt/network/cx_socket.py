@@ -34,6 +34,7 @@ from redoubt.sip.service import Context
 T = TypeVar("T")
 ANSWER_TIMEOUT_S = 5.0
 RECONNECT_S = 0.5
+CLOSE_S = 1.0  # for connections to notice that they are closed
 
 
 def _encoded(value: Any) -> Any:
@@ -55,16 +56,16 @@ class _Link:
         self._number = 0
 
     async def ask(self, method: str, arguments: list[Any], kind: type[T]) -> T:
-        self._number += 1
-        waiting = self._waiting[self._number] = asyncio.get_running_loop().create_future()
-        self.send(self._number, method, arguments)
+        self._number = number = self._number + 1
+        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        self.send(number, method, arguments)
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 answer = await waiting
         except TimeoutError:
             raise HssUnavailable(f"no answer to {method} within {ANSWER_TIMEOUT_S:.0f} s") from None
         finally:
-            self._waiting.pop(self._number, None)
+            self._waiting.pop(number, None)
         return msgspec.convert(answer, kind, dec_hook=_decoded)
 
     def send(self, number: int, method: str | None, value: Any) -> None:
@@ -90,6 +91,10 @@ class _Link:
         finally:
             self.close()
 
+    @property
+    def is_closed(self) -> bool:
+        return self._writer.is_closing()
+
     def close(self) -> None:
         self._writer.close()
         for waiting in self._waiting.values():
@@ -103,7 +108,7 @@ class CxServer:
     def __init__(self, context: Context, hss: Hss, path: Path) -> None:
         self._context, self._hss, self._path = context, hss, path
         self._server: asyncio.Server | None = None
-        self._links: set[_Link] = set()
+        self._links: dict[_Link, asyncio.Task[None] | None] = {}
 
     async def start(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -117,15 +122,18 @@ class CxServer:
         if self._server is not None:
             self._server.close()
             self._path.unlink(missing_ok=True)
+        serving = [task for task in self._links.values() if task is not None]
         for link in list(self._links):
             link.close()
+        if serving:
+            await asyncio.wait(serving, timeout=CLOSE_S)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = _Link(reader, writer)
-        self._links.add(link)
+        self._links[link] = asyncio.current_task()
         async for number, method, arguments in link.questions():
             self._context.start(self._answer(link, number, method, arguments))
-        self._links.discard(link)
+        self._links.pop(link, None)
 
     async def _answer(self, link: _Link, number: int, method: str, arguments: list[Any]) -> None:
         hss = self._hss
@@ -167,6 +175,7 @@ class CxConnection:
     def __init__(self, context: Context, path: Path) -> None:
         self._context, self._path = context, path
         self._link: _Link | None = None
+        self._connecting = asyncio.Lock()
         self._client: tuple[str, CxClient] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -209,15 +218,24 @@ class CxConnection:
         return await (await self._connected()).ask("LIR", [impu, originating], LocationInfoAnswer)
 
     async def _connected(self) -> _Link:
-        if self._link is None:
-            try:
-                self._link = _Link(*await asyncio.open_unix_connection(str(self._path)))
-            except (FileNotFoundError, ConnectionRefusedError):
-                raise HssUnavailable(f"no HSS process answers at {self._path}") from None
-            self._keep(self._listen(self._link))
-            if self._client is not None:
-                await self._link.ask("attach", [self._client[0]], bool)
-        return self._link
+        if self._link is not None:
+            return self._link
+        async with self._connecting:
+            if self._link is None:
+                self._link = await self._connect()
+            return self._link
+
+    async def _connect(self) -> _Link:
+        try:
+            link = _Link(*await asyncio.open_unix_connection(str(self._path)))
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise HssUnavailable(f"no HSS process answers at {self._path}") from None
+        self._keep(self._listen(link))
+        if self._client is not None:
+            await link.ask("attach", [self._client[0]], bool)
+        if link.is_closed:
+            raise HssUnavailable("the HSS process went away")
+        return link
 
     async def _stay_connected(self) -> None:
         while True:
