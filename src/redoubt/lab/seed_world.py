@@ -100,14 +100,10 @@ class World:
             await part.close()
         self.folder.cleanup()
 
-    async def disagreements(self) -> list[str]:
-        """Users about whom phone, P-CSCF, S-CSCF and HSS don't say the same; empty when all agree."""
-        found = []
-        for handset in self.handsets:
-            views = await self.views(handset)
-            if len(set(views.values())) > 1:
-                found.append(f"{handset.name}: {views}")
-        return found
+    async def disagreements(self) -> dict[str, dict[str, bool]]:
+        """Users about whom phone, P-CSCF, S-CSCF and HSS don't say the same, with what each says."""
+        views = {handset.impu: await self.views(handset) for handset in self.handsets}
+        return {impu: view for impu, view in views.items() if len(set(view.values())) > 1}
 
     async def views(self, handset: Handset) -> dict[str, bool]:
         """Who holds this user for registered."""

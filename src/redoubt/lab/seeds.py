@@ -50,12 +50,26 @@ def run_seed(seed: int, loss: float = 0.1, *, tracing: bool = False) -> Outcome:
         finally:
             await world.close()
 
-    try:
+    with _Teller(worlds):
         return run(story, seed, network=wire, limit_s=200_000.0)
-    except BaseException as caught:
+
+
+class _Teller:
+    """Adds to a failure what happened before it; of a group of failures it leaves the first."""
+
+    def __init__(self, worlds: list[World]) -> None:
+        self._worlds = worlds
+
+    def __enter__(self) -> None:
+        """Nothing to tell yet."""
+
+    def __exit__(self, _kind: object, caught: BaseException | None, _trace: object) -> None:
+        if caught is None:
+            return
         failure = _first_of(caught)
-        failure.__notes__ = [*caught.__notes__, *(_last_events(world, failure) for world in worlds)]
-        raise failure from None
+        failure.__notes__ = [*caught.__notes__, *(_last_events(world, failure) for world in self._worlds)]
+        if failure is not caught:
+            raise failure from None
 
 
 async def _lived(world: World, rng: random.Random, seed: int) -> Outcome:
@@ -115,7 +129,7 @@ async def _ending(told: Story) -> None:
     await told.agreement("when all registrations have ended")
     for handset in world.handsets:
         if any((await world.views(handset)).values()):
-            raise SeedFailed(f"{handset.name} is still registered")
+            raise SeedFailed(f"{handset.name} is still registered", handset.impu)
     if left := world.leftovers():
         raise SeedFailed(f"something is left: {left}")
 
@@ -128,9 +142,9 @@ def _first_of(failure: BaseException) -> BaseException:
 
 
 def _last_events(world: World, failure: BaseException) -> str:
-    call_id = failure.call_id if isinstance(failure, SeedFailed) else ""
-    about = [event for event in world.events.recent if not call_id or getattr(event, "call_id", "") == call_id]
-    return "\n".join(["last events:", *(_line(event) for event in about[-EVENTS_TOLD:])])
+    about = failure.about if isinstance(failure, SeedFailed) else ""
+    told = [event for event in world.events.recent if about in str(event)]
+    return "\n".join([f"last events about {about or 'all'}:", *(_line(event) for event in told[-EVENTS_TOLD:])])
 
 
 def _line(event: Event) -> str:
@@ -146,4 +160,4 @@ def _line(event: Event) -> str:
 
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
-        print(run_seed(int(argument), tracing=True))  # noqa: T201
+        print(run_seed(int(argument), tracing=True))
