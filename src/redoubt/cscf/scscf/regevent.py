@@ -21,6 +21,7 @@ from redoubt.sip.uri import SipUri, Uri, parse_uri
 
 LIFETIME_S = 600_000  # TS 24.229 5.1.1.3
 DialogId = tuple[str, str, str]  # Call-ID, our tag, theirs
+UNREACHED = (408, 503, 504)  # nobody answered the NOTIFY
 
 
 @dataclass(slots=True, eq=False)
@@ -170,8 +171,14 @@ class RegEvent:
                 subscription.changes = {}
                 response = await originate(self._next, notify, self._context)
                 if response is not None and response.status >= 300:
-                    self._forget(subscription)  # RFC 6665 4.2.2: who does not take a NOTIFY gets no more
-                    return
+                    if response.status not in UNREACHED or subscription.ended:
+                        self._forget(subscription)  # RFC 6665 4.2.2: who does not take a NOTIFY gets no more
+                        return
+                    # Forgetting an unreachable watcher is a SHOULD there; here its next chance is the next change, as
+                    # a P-CSCF that was cut off must still hear when the network ends a registration.
+                    subscription.wants_full = True
+                    if not subscription.changes:
+                        return
         finally:
             subscription.sending = False
         if subscription.ended:
