@@ -171,9 +171,9 @@ class Phone:
         return request.response(200, to_tag=self.context.tag(), headers=headers)
 
     def _check_source(self, flow: Flow) -> None:
-        """A phone listens to its P-CSCF alone (TS 24.229 5.1.1.2): a stranger's request is not answered."""
+        """A phone listens to its P-CSCF alone (TS 24.229 5.1.1.2)."""
         if flow.remote[0] != self.line.flow.remote[0]:
-            raise SipError(0, "a request that did not come from the P-CSCF", "TS 24.229 5.1.1.2")
+            raise SipError(403, "a request that did not come from the P-CSCF", "TS 24.229 5.1.1.2")
 
     def _check_addressee(self, request: Request) -> None:
         """RFC 3261 8.2.2.1: the Request-URI is this phone's contact."""
