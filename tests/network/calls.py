@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from redoubt.events import Bug, Deregistered
 from redoubt.sip.message import Request, Response
 
 from .client import Client
@@ -53,3 +54,13 @@ async def call(caller: Client, callee: Client) -> Call:
 async def pair(net: Home) -> tuple[Client, Client]:
     """Alice and Bob, registered."""
     return await net.registered("alice"), await net.registered("bob")
+
+
+async def unharmed(net: Home, sender: Client, receiver: Client) -> None:
+    """Nobody lost a registration, nothing crashed, calls arrive."""
+    request = sender.make("MESSAGE", receiver.card.impu)
+    sender.send(request)
+    receiver.respond(await receiver.request("MESSAGE"), 200)
+    assert (await sender.final(request)).status == 200
+    assert not net.events(Bug), net.events(Bug)[0].traceback
+    assert not net.events(Deregistered)

@@ -17,6 +17,8 @@ class Stream(Client):
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    _framer: StreamFramer
+    _listening: asyncio.Task[None]
 
     @classmethod
     async def connected(cls, card: Card, server: Address, host: str = "127.0.0.1") -> Self:

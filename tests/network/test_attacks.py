@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from redoubt.config import PROTECTIONS
+from redoubt.config import PROTECTIONS, ConfigError
 from redoubt.events import Registered
+from redoubt.network.configuration import from_tree
 from redoubt.secret import Secret
 from redoubt.sip.fields import WWW_AUTHENTICATE
 
@@ -47,7 +48,13 @@ async def test_with_the_protection_the_attack_fails(protection: str) -> None:
         assert not await ATTACKS[protection](net), net.why()
 
 
-async def got(client: Client, method: str, wait_s: float = 0.3) -> bool:
+def test_a_network_without_a_protection_serves_loopback_only() -> None:
+    tree = {"test": {"protections-off": ["flow-token"]}, "p-cscf": {"listen": ["udp:192.0.2.1:5060"]}}
+    with pytest.raises(ConfigError, match=r"protections-off.*loopback"):
+        from_tree(tree)
+
+
+async def got(client: Client, method: str, wait_s: float = 0.6) -> bool:
     """Whether a request of that method reaches a phone."""
     try:
         await client.request(method, wait_s)
