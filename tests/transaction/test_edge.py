@@ -194,6 +194,27 @@ def test_a_bug_in_a_service_costs_its_own_exchange_only() -> None:
     run(scene, 1)
 
 
+@pytest.mark.parametrize(("method", "heard"), [("OPTIONS", []), ("INVITE", [100])])
+def test_a_service_that_keeps_silent_is_not_spoken_for(method: str, heard: list[int]) -> None:
+    async def scene(_network: Network) -> None:
+        asked: list[str] = []
+
+        async def silent(request: Request, exchange: Exchange) -> Response | None:
+            asked.append(request.method)
+            raise SipError(0, "a stranger", "TS 33.203 Annex J")
+
+        b, peer = await node("10.0.0.2", silent), await Peer.open("10.0.0.1")
+        for _ in range(3):
+            peer.send(request(method, b.uri, via=VIA_OF_PEER), b.address)
+            await asyncio.sleep(10)
+        assert peer.statuses == heard
+        assert asked == [method]
+        await asyncio.sleep(60)
+        assert b.stack.server_transactions == 0
+
+    run(scene, 1)
+
+
 def test_what_comes_after_the_response_runs_in_order_and_its_failure_is_an_event() -> None:
     async def scene(_network: Network) -> None:
         done: list[str] = []

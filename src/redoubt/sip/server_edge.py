@@ -155,9 +155,9 @@ class Edge:
         try:
             response = await answer(service, request, exchange)
             if response is None:
-                self.context.notice("alarm", f"{request.method} was left without an answer", "report this as a bug")
-                response = request.response(500, to_tag=self.context.tag())
-            self._finish(machine, response, root.deadline)
+                self._keep_silent(machine)
+            else:
+                self._finish(machine, response, root.deadline)
             await conclude(root, request.call_id)
         finally:
             self._cancellable.pop(key, None)
@@ -213,6 +213,13 @@ class Edge:
         silent = late or response.status == 408  # RFC 4320 4.2: its client has given up, or will on its own
         machine.final(None if silent else response.to_bytes())
 
+    def _keep_silent(self, machine: ServerTransaction) -> None:
+        """The service wants its existence unknown (a refusal with status 0): retransmissions are absorbed too."""
+        if isinstance(machine, InviteServer):
+            machine.final(None, success=False)
+        else:
+            machine.final(None)
+
     def _mark_source(self, request: Request, via: Via, flow: Flow, entrance: Entrance) -> Flow:
         """Writes received and rport (18.2.1, RFC 3581 4); the flow on which responses go back (18.2.2)."""
         host, port = flow.remote
@@ -220,7 +227,7 @@ class Edge:
         if not self.context.enforces("response-to-sender"):
             asks_rport, host = False, via.address
         elif asks_rport or via.address != host or via.received is not None:
-            marked = via.with_(received=host, rport=str(port)) if asks_rport else via.with_(received=host)
+            marked = via.at_source(host, port if asks_rport else None)
             _replace_top_via(request, marked)
         if asks_rport or entrance.flow_to is None or flow.is_reliable:
             return flow
