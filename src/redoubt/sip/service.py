@@ -226,7 +226,8 @@ async def forward(
     if hops is not None and hops <= 0:
         raise SipError(483, "Max-Forwards reached zero", "RFC 3261 16.3")
     request.set("Max-Forwards", str(MAX_FORWARDS_DEFAULT if hops is None else hops - 1))
-    return await enter(service, request, exchange, caller, on_response)
+    child = Exchange(internal_flow(caller), exchange.root, exchange, on_response)
+    return await _answered(service, request, child)
 
 
 async def answer(service: Service, request: Request, exchange: Exchange) -> Response | None:

@@ -7,6 +7,7 @@ flow is there to be named.
 import binascii
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from hashlib import blake2b
 
 from redoubt.secret import Secret
 from redoubt.sip.errors import SipError
@@ -43,4 +44,5 @@ class FlowTokens:
         return token
 
     def _mac(self, number: bytes) -> bytes:
-        return hmac.digest(self._key.reveal(), number, "sha256")[:MAC_OCTETS]
+        """BLAKE2b with a key is a MAC (RFC 7693 2.9), at a third of the cost of HMAC for texts this short."""
+        return blake2b(number, key=self._key.reveal(), digest_size=MAC_OCTETS).digest()

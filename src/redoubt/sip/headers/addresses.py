@@ -59,7 +59,8 @@ class NameAddr:
         closing = text.find(">", opening)
         if closing < 0:
             raise malformed("an angle bracket is not closed")
-        return cls(display, parse_uri(text[opening + 1 : closing]), _after(text[closing + 1 :]))
+        after = text[closing + 1 :]
+        return cls(display, parse_uri(text[opening + 1 : closing]), _after(after) if after else ())
 
     def param(self, name: str) -> str | None:
         """A header parameter's value without quotes, "" if it has none, None if absent."""
@@ -125,7 +126,8 @@ def _display_tokens(text: str) -> str:
 
 
 def _after(text: str) -> Params:
-    text = text.strip(" \t")
+    if text[0] != ";":
+        text = text.strip(" \t")
     if not text:
         return ()
     if text[0] != ";":

@@ -3,7 +3,7 @@
 All are a scheme and a comma list of `name=value`; Authentication-Info has no scheme.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from redoubt import limits
 from redoubt.sip.errors import SipError
@@ -46,12 +46,12 @@ class Credentials:
             quoted = name not in BARE
         new = (name, value, quoted)
         if self.param(name) is None:
-            return replace(self, params=(*self.params, new))
-        return replace(self, params=tuple([new if p[0] == name else p for p in self.params]))
+            return Credentials(self.scheme, (*self.params, new))
+        return Credentials(self.scheme, tuple([new if p[0] == name else p for p in self.params]))
 
     def without_param(self, *names: str) -> "Credentials":
         """The same without these parameters."""
-        return replace(self, params=tuple([p for p in self.params if p[0] not in names]))
+        return Credentials(self.scheme, tuple([p for p in self.params if p[0] not in names]))
 
     def __str__(self) -> str:
         pairs = [f"{name}={quote(value) if quoted else value}" for name, value, quoted in self.params]

@@ -61,6 +61,14 @@ class Via:
         wanted = {name.replace("_", "-"): value for name, value in changes.items()}
         return replace(self, params=change_params(self.params, wanted))
 
+    def at_source(self, host: str, port: int | None) -> "Via":
+        """With `received`, and `rport` when a port is given (RFC 3261 18.2.1, RFC 3581 4); old ones are replaced."""
+        params = [p for p in self.params if p[0] != "received" and (p[0] != "rport" or port is None)]
+        if port is not None:
+            params.append(("rport", str(port)))
+        params.append(("received", host))
+        return Via(self.transport, self.host, self.port, tuple(params))
+
     def __str__(self) -> str:
         port = "" if self.port is None else f":{self.port}"
         return f"SIP/2.0/{self.transport} {self.host}{port}{print_params(self.params)}"
