@@ -21,6 +21,7 @@ from redoubt.sim import run
 PHONES = (5, 8)
 LONGEST_REGISTRATION_S = 3_600
 DRAINED_S = 700.0  # after the last registration: 64*T1 on Gm for the NOTIFY, what it leads to, timer I and J
+AWAY_S = 400.0  # what began while the network was cut, and every last NOTIFY, has ended
 EVENTS_TOLD = 40
 HEADERS_TOLD = ("CSeq", "RSeq", "RAck", "Retry-After", "Event", "Subscription-State")
 
@@ -110,10 +111,15 @@ async def _cut(told: Story) -> None:
         group.create_task(partition())
         group.create_task(told.rounds(2))
     await told.clear_line()
-    await asyncio.sleep(400)  # what began while the network was cut has ended
+    await asyncio.sleep(AWAY_S)
     told.lenient = False
     await told.everybody(registers, world.handsets)
     await told.agreement("after the cut")
+    # A subscription may have ended unheard in the cut; each node finds out when the user comes back from being away.
+    await told.everybody(deregisters, world.handsets)
+    await asyncio.sleep(AWAY_S)
+    await told.everybody(registers, world.handsets)
+    await told.agreement("after everybody was away")
 
 
 async def _ending(told: Story) -> None:
