@@ -6,6 +6,8 @@ import random
 import time
 from typing import Protocol
 
+DRAWN_OCTETS = 4096
+
 
 class Randomness(Protocol):
     """Where nonces, keys, tags and branches come from."""
@@ -14,10 +16,25 @@ class Randomness(Protocol):
 
 
 class SystemRandomness:
-    """The operating system's generator."""
+    """The operating system's generator, asked for many octets at once; each is handed out once."""
+
+    def __init__(self) -> None:
+        self._ahead = b""
+        self._at = 0
+        os.register_at_fork(after_in_child=self._forget)  # parent and child must not hand out the same octets
 
     def octets(self, count: int) -> bytes:
-        return os.urandom(count)
+        end = self._at + count
+        if end > len(self._ahead):
+            if count > DRAWN_OCTETS:
+                return os.urandom(count)
+            self._ahead, self._at, end = os.urandom(DRAWN_OCTETS), 0, count
+        drawn = self._ahead[self._at : end]
+        self._at = end
+        return drawn
+
+    def _forget(self) -> None:
+        self._ahead, self._at = b"", 0
 
 
 class SeededRandomness:

@@ -167,7 +167,7 @@ def test_three_colons_are_read_and_never_written() -> None:
 def test_received_with_and_without_brackets_is_one_address() -> None:
     via = parse_message(rfc5118("via-received-param-with-delim")).need(VIA)
     assert via.received == "2001:db8::9:255"
-    assert via.with_(received="2001:db8::9:255").received == "2001:db8::9:255"
+    assert via.at_source("2001:db8::9:255", None).received == "2001:db8::9:255"
 
 
 # Printed so in the RFC, and wrong there: what makes each one no message.

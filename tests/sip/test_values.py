@@ -170,7 +170,7 @@ def test_a_malformed_address_is_refused(text: str) -> None:
 def test_rport_and_received_are_filled_in() -> None:
     via = Via.parse("SIP/2.0/UDP 10.0.0.1;rport;branch=z9hG4bK1")
     assert via.rport == 0 and via.port is None and via.received is None
-    filled = via.with_(received="192.0.2.9", rport="4711")
+    filled = via.at_source("192.0.2.9", 4711)
     assert (filled.rport, filled.received) == (4711, "192.0.2.9")
     assert str(filled) == "SIP/2.0/UDP 10.0.0.1;rport=4711;branch=z9hG4bK1;received=192.0.2.9"
 

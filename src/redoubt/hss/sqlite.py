@@ -29,6 +29,12 @@ LOCK_RETRY_S = 0.02
 LOCK_RETRIES = 50  # a command that provisions holds the lock for milliseconds; a second is a fault
 INLINE_CHANGES = 256  # more (an import) run in the thread, so that the loop goes on
 
+# One statement instead of one a table: each costs a read transaction of its own.
+_LOAD = (
+    "SELECT provisioned, server_name, candidate, sets, impi, algorithm, amf, sealed, reserved_seq"
+    " FROM subscription LEFT JOIN private_identity ON subscription = number WHERE number = ? ORDER BY position"
+)
+
 Waiting = tuple[Sequence[Change], asyncio.Future[None]]
 
 
@@ -60,17 +66,10 @@ class SqliteStore:
         return [(pattern, number, position) for pattern, number, position in rows]
 
     def load(self, number: int) -> Subscription | None:
-        row = self._one(
-            "SELECT provisioned, server_name, candidate, sets FROM subscription WHERE number = ?", number
-        )
-        if row is None:
+        rows = self._all(_LOAD, number)
+        if not rows:
             return None
-        privates = self._all(
-            "SELECT impi, algorithm, amf, sealed, reserved_seq FROM private_identity"
-            " WHERE subscription = ? ORDER BY position",
-            number,
-        )
-        return subscription_of(number, row, privates)
+        return subscription_of(number, rows[0][:4], [row[4:] for row in rows if row[4] is not None])
 
     def numbers(self) -> list[int]:
         return [row[0] for row in self._all("SELECT number FROM subscription ORDER BY number")]

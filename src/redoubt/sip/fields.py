@@ -55,10 +55,18 @@ def _remembered(text: str) -> NameAddr:
     return NameAddr.parse(text)
 
 
+@lru_cache(limits.SIP_ROUTES_REMEMBERED)
+def _access_network(text: str) -> AccessNetworkInfo:
+    """All phones of a cell say the same."""
+    return AccessNetworkInfo.parse(text)
+
+
+@lru_cache(256)
 def _seconds(text: str) -> int:
     return number(text, 2**32 - 1)
 
 
+@lru_cache(256)
 def _octet(text: str) -> int:
     return number(text, 255)
 
@@ -104,7 +112,7 @@ P_PREFERRED_IDENTITY = _many("P-Preferred-Identity", NameAddr.parse)
 P_ASSOCIATED_URI = _many("P-Associated-URI", NameAddr.parse)
 P_CALLED_PARTY_ID = _one("P-Called-Party-ID", NameAddr.parse)
 P_SERVED_USER = _one("P-Served-User", NameAddr.parse)
-P_ACCESS_NETWORK_INFO = _many("P-Access-Network-Info", AccessNetworkInfo.parse)
+P_ACCESS_NETWORK_INFO = _many("P-Access-Network-Info", _access_network)
 P_VISITED_NETWORK_ID = _many("P-Visited-Network-ID", VisitedNetworkId.parse)
 P_CHARGING_VECTOR = _one("P-Charging-Vector", ChargingVector.parse)
 P_CHARGING_FUNCTION_ADDRESSES = _one("P-Charging-Function-Addresses", ChargingFunctionAddresses.parse)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import Enum
+from functools import lru_cache
 
 from redoubt.sip.grammar import (
     DIGITS,
@@ -79,7 +80,7 @@ class NameAddr:
     def expires(self) -> int | None:
         """The expires parameter of a Contact in seconds (RFC 3261 20.10)."""
         text = find_param(self.params, "expires")
-        return None if text is None else number(text, 2**32 - 1)
+        return None if text is None else _lifetime(text)
 
     @property
     def q(self) -> float:
@@ -98,6 +99,12 @@ Contact = NameAddr | Star
 def parse_contact(text: str) -> Contact:
     """`*` or a name-addr (RFC 3261 20.10)."""
     return STAR if text == "*" else NameAddr.parse(text)
+
+
+@lru_cache(256)
+def _lifetime(text: str) -> int:
+    """delta-seconds: phones ask for few different ones, and each is read at every function on the way."""
+    return number(text, 2**32 - 1)
 
 
 def read_qvalue(text: str) -> float:

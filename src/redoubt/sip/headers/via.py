@@ -1,8 +1,8 @@
 """Via (RFC 3261 20.42, RFC 3581)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from redoubt.sip.grammar import Params, change_params, find_param, malformed, print_params, read_params, token
+from redoubt.sip.grammar import Params, find_param, malformed, print_params, read_params, token
 from redoubt.sip.uri import read_hostport
 
 USUAL = {f"SIP/2.0/{name}": name for name in ("UDP", "TCP", "TLS", "SCTP", "WS", "WSS")}
@@ -56,16 +56,11 @@ class Via:
         """The host without the brackets of an IPv6 address."""
         return self.host[1:-1] if self.host[0] == "[" else self.host
 
-    def with_(self, **changes: str | None) -> "Via":
-        """Parameters set ("" for one without a value, None to remove); `_` in a name stands for `-`."""
-        wanted = {name.replace("_", "-"): value for name, value in changes.items()}
-        return replace(self, params=change_params(self.params, wanted))
-
     def at_source(self, host: str, port: int | None) -> "Via":
-        """With `received`, and `rport` when a port is given (RFC 3261 18.2.1, RFC 3581 4); old ones are replaced."""
-        params = [p for p in self.params if p[0] != "received" and (p[0] != "rport" or port is None)]
+        """With `received`, and `rport` filled in when a port is given (RFC 3261 18.2.1, RFC 3581 4)."""
+        params = [p for p in self.params if p[0] != "received"]
         if port is not None:
-            params.append(("rport", str(port)))
+            params = [("rport", str(port)) if p[0] == "rport" else p for p in params]
         params.append(("received", host))
         return Via(self.transport, self.host, self.port, tuple(params))
 
