@@ -77,7 +77,7 @@ DNS_QUERY_S = 5.0
 REFUSED_TCP_S = 60.0  # how long a next hop that refuses TCP is sent large requests over UDP without asking again
 CX_FRAME_OCTETS = 1024 * 1024  # one Cx answer between processes: a profile is 256 kB at most
 
-# P-CSCF. A phone holds a call, one waiting and its subscriptions; a conference server behind a phone's line some dozens.
+# P-CSCF. A phone holds a call, one waiting and its subscriptions; a conference server some dozens.
 DIALOGS_PER_PHONE = 64
 DIALOG_LIFETIME_S = 12 * 3600  # without any request: longer than calls last, short enough that lost BYEs leave nothing
 BINDINGS_PER_FLOW = 16  # a phone registers a few identities over one flow, a forger as many as it can

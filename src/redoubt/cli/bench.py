@@ -29,7 +29,7 @@ def command(operation: str, count: int, profile: bool, as_json: bool) -> None:
     """Measure a whole network on one core of this machine, its durable store on, driven from a second core.
 
     registration: REGISTER, 401, REGISTER, 200 through P-, I-, S-CSCF and HSS. call: INVITE, 180, 200, ACK, BYE, 200.
-    message: MESSAGE, 200. CPU is that of all the network's processes; rate is at saturation; latency is at 100 a second;
+    message: MESSAGE, 200. CPU is that of all the network's processes; rate is at saturation; latency at 100 a second;
     memory is resident memory per registered user.
     """
     try:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import signal
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def command(only: str, config_path: Path, as_json: bool) -> None:
 
 
 async def _serve(config: Config, directory: Path, only: list[str], as_json: bool) -> None:
+    _allow_connections()
     network = await Network.start(config, directory, only=only)
     tune_memory()
     network.context.events.listen(_alarm)
@@ -69,6 +71,12 @@ async def _serve(config: Config, directory: Path, only: list[str], as_json: bool
     finally:
         await control.close()
         await network.close(DRAIN_S)
+
+
+def _allow_connections() -> None:
+    """Every TCP phone is an open file: as many as the system lets this user have."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _announce(network: Network, as_json: bool) -> None:

@@ -24,6 +24,7 @@ from redoubt.network.cx_socket import CxConnection, CxServer
 from redoubt.network.dispatch import Dispatch
 from redoubt.network.traced_cx import TracedCx
 from redoubt.sip.resolver import Resolver
+from redoubt.sip.resolver_dns import DnsQueries
 from redoubt.sip.service import Context, Service
 from redoubt.sip.stack import Stack
 from redoubt.sip.uri import SipUri, parse_uri
@@ -51,7 +52,7 @@ class Network:
         self._cx_server: CxServer | None = None
         self._cx_connection: CxConnection | None = None
         self._own: dict[str, tuple[str, Service]] = {}
-        self._resolver = Resolver(context.randomness)
+        self._resolver = Resolver(context.randomness, dns=DnsQueries())
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
