@@ -47,6 +47,7 @@ class Call:
         self.decide: Callable[[int], None] | None = None
         self.other_holds = False
         self.updates = 0
+        self.never_acknowledged = False  # a 2xx of ours, for 64*T1 (RFC 3261 13.3.1.4)
         self._inviting = False
         self.unacknowledged: dict[int, asyncio.Future[None]] = {}  # 2xx by the CSeq of their INVITE
         self.unpracked: dict[int, asyncio.Future[None]] = {}  # reliable 1xx by RSeq
@@ -226,6 +227,7 @@ class Call:
         async def repeat() -> None:
             if not await repeat_until(acknowledged, lambda: exchange.upward(response.copy())):
                 self.unacknowledged.pop(number, None)
+                self.never_acknowledged = True
                 if self.state is not CallState.ENDED:
                     await self._bye("no ACK came")
 

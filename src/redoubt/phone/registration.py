@@ -206,13 +206,17 @@ class Registration:
         self._hold(0)
 
     def stop(self) -> None:
-        """No more renewals."""
+        """No more renewals, not even after one that is under way."""
+        self._renews = False
+        self._forget_timer()
+
+    def _forget_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _hold(self, expires_s: int) -> None:
-        self.stop()
+        self._forget_timer()
         loop = asyncio.get_running_loop()
         self._expires_at = loop.time() + expires_s
         if expires_s and self._renews:
