@@ -202,24 +202,34 @@ async def talks(story: Story, one: Handset, other: Handset) -> None:
     sides = [call, await arriving(story, other, call.call_id)]
     await story.pause(0, 20)
     for _ in range(rng.randint(0, 2)):
-        await within(story, rng.choice(sides))
+        if refused := await within(story, rng.choice(sides)):
+            # With 10 % loss on each of eight hops, once in some thousand calls no ACK arrives in 64*T1, and the callee
+            # hangs up as it must (RFC 3261 13.3.1.4): the one way in which an answered call may end by itself.
+            story.expect(any(side.never_acknowledged for side in sides), refused, call.call_id)
+            story.done["without any ACK"] = story.done.get("without any ACK", 0) + 1
+            break
         await story.pause(0, 20)
     rng.shuffle(sides)
     await sides[0].hang_up()
     await over(story, sides[1])
 
 
-async def within(story: Story, side: Call) -> None:
-    """A request within a call (RFC 3261 14, RFC 3311). An UPDATE that a re-INVITE crossed may meet 491."""
-    match story.random.randrange(3):
-        case 0:
-            story.expect(await side.hold(), "the other side refused to be held", side.call_id)
-            await story.pause(0, 5)
-            story.expect(await side.resume(), "the other side refused to be taken off hold", side.call_id)
-        case 1:
-            story.expect(await side.reinvite(Direction.SENDRECV), "a re-INVITE failed", side.call_id)
-        case _:
-            story.expect(await side.update() or await side.update(), "an UPDATE failed twice", side.call_id)
+async def within(story: Story, side: Call) -> str:
+    """A request or two within a call (RFC 3261 14, RFC 3311); what failed, or nothing. An UPDATE is tried twice."""
+    kind = story.random.choice(("hold", "re-INVITE", "UPDATE"))
+    try:
+        match kind:
+            case "hold":
+                held = await side.hold()
+                await story.pause(0, 5)
+                worked = held and await side.resume()
+            case "re-INVITE":
+                worked = await side.reinvite(Direction.SENDRECV)
+            case _:
+                worked = await side.update() or await side.update()
+    except SipError as fault:
+        return f"a {kind} failed: {fault.status} {fault.why}"
+    return "" if worked else f"a {kind} failed"
 
 
 async def gives_up(story: Story, one: Handset, other: Handset) -> None:
