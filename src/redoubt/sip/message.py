@@ -5,7 +5,7 @@ for, and remembered until its header is changed, so change headers through the m
 """
 
 from collections.abc import Mapping
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, TypeVar
 
 from redoubt import limits
 from redoubt.sip.errors import SipError
@@ -14,7 +14,7 @@ from redoubt.sip.grammar import TOKEN, malformed, split_list
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.headers.cseq import CSeq
 from redoubt.sip.lines import Headers, check_repeats, read_head, take_length
-from redoubt.sip.names import canonical
+from redoubt.sip.names import SINGLE, canonical
 from redoubt.sip.reasons import REASONS
 from redoubt.sip.uri import Uri, parse_uri
 
@@ -30,8 +30,8 @@ class Message:
     def __init__(self, headers: Headers | None = None, body: bytes = b"") -> None:
         self.headers: Headers = [] if headers is None else headers
         self.body = body
-        self._first: dict[str, object] = {}
-        self._every: dict[str, tuple[object, ...]] = {}
+        self._first: dict[str, Any] = {}
+        self._every: dict[str, tuple[Any, ...]] = {}
 
     # ---- raw values
 
@@ -52,7 +52,17 @@ class Message:
 
     def set(self, name: str, value: str) -> None:
         """Replace the first line of that name and drop the others, or append."""
-        self._replace(canonical(name), [value])
+        name = canonical(name)
+        if name not in SINGLE:
+            self._replace(name, [value])
+            return
+        self._forget(name)
+        headers = self.headers
+        for at, pair in enumerate(headers):
+            if pair[0] == name:
+                headers[at] = (name, value)
+                return
+        headers.append((name, value))
 
     def add(self, name: str, value: str) -> None:
         """Append a line."""
@@ -77,8 +87,9 @@ class Message:
     def first(self, field: Field[T]) -> T | None:
         """The first value; None if the header is absent; SipError 400 if it is malformed."""
         name = field.name
-        if name in self._first:
-            return cast(T, self._first[name])
+        known: T | None = self._first.get(name)
+        if known is not None:
+            return known
         text = self.get(name)
         if text is None:
             return None
@@ -88,16 +99,19 @@ class Message:
 
     def need(self, field: Field[T]) -> T:
         """The first value, which the message must have."""
-        value = self.first(field)
-        if value is None:
-            raise malformed(f"{field.name} is missing", "RFC 3261 8.1.1")
-        return value
+        known: T | None = self._first.get(field.name)
+        if known is None:
+            known = self.first(field)
+            if known is None:
+                raise malformed(f"{field.name} is missing", "RFC 3261 8.1.1")
+        return known
 
     def every(self, field: Field[T]) -> tuple[T, ...]:
         """All values, over all lines and commas."""
         name = field.name
-        if name in self._every:
-            return cast("tuple[T, ...]", self._every[name])
+        known: tuple[T, ...] | None = self._every.get(name)
+        if known is not None:
+            return known
         texts = self.all(name)
         if field.listed:
             texts = [element for text in texts for element in split_list(text)]

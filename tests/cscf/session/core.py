@@ -15,7 +15,7 @@ from redoubt.network.dispatch import Dispatch
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import CONTACT, P_ASSERTED_IDENTITY, ROUTE
 from redoubt.sip.message import Request, Response, parse_message
-from redoubt.sip.service import Context, Exchange, Root, answer, own_exchange
+from redoubt.sip.service import Context, Exchange, Root, answer, conclude, originate
 from redoubt.sources import Clock, SeededRandomness
 from redoubt.transport.flow import Clear, Flow, Zone
 
@@ -112,7 +112,7 @@ class Core:
 
     async def from_core(self, request: Request) -> int:
         """Hands a request to the P-CSCF as another core node would; the status that comes back."""
-        response = await answer(self.pcscf.from_core, request, own_exchange(self.context))
+        response = await originate(self.pcscf.from_core, request, self.context)
         assert response is not None
         return response.status
 
@@ -259,8 +259,7 @@ class Phone:
         loop = asyncio.get_running_loop()
         root = self.root = Root(self.core.context, "t", loop.time() + 180, self._hear)
         response = await answer(self.core.pcscf.from_phone, parsed, Exchange(flow, root))
-        for action in root.after:
-            await action()
+        await conclude(root, "")
         return response
 
     async def register(self, *more: tuple[str, str], expires: int = 3600, q: str = "") -> Response:

@@ -12,7 +12,7 @@ from redoubt.sim.run import run
 from redoubt.sip.fields import AUTHORIZATION, CONTACT, PATH, WWW_AUTHENTICATE
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import Request
-from redoubt.sip.service import answer, own_exchange
+from redoubt.sip.service import originate
 from redoubt.sip.uri import SipUri
 
 from .core import PCSCF, REALM, Core, Phone, bugs, sent
@@ -244,7 +244,7 @@ async def _watched() -> tuple[Core, Phone]:
 
 
 async def _notify(core: Core, request: Request) -> int:
-    response = await answer(core.pcscf.from_core, request, own_exchange(core.context))
+    response = await originate(core.pcscf.from_core, request, core.context)
     assert response is not None
     return response.status
 

@@ -1,6 +1,7 @@
 """The dialogs of phones: whose they are and which way their requests go (TS 24.229 5.2.6.3.5, requirement row 68)."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -119,10 +120,10 @@ def routes_of(message: Message) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def set_routes(message: Message, name: str, routes: tuple[str, ...]) -> None:
-    """Replaces all Route or Record-Route lines."""
+def set_lines(message: Message, name: str, lines: Sequence[str]) -> None:
+    """Replaces all lines of a header at the top: Via, Route, Record-Route."""
     message.remove(name)
-    for line in reversed(routes):
+    for line in reversed(lines):
         message.push(name, line)
 
 
@@ -168,8 +169,10 @@ class Attempt:
             self.dialogs.add(dialog)
         if response.is_success and not dialog.confirmed:
             dialog.confirmed = True
-            self.dialogs.keep_alive(dialog, self.method, response)
-            self._drop_early()
+            if self.method == "SUBSCRIBE":
+                self.dialogs.keep_alive(dialog, self.method, response)
+            if len(self.made) > 1:
+                self._drop_early()
 
     def _drop_early(self) -> None:
         """The other branches lost; one that answers nevertheless makes its dialog anew."""

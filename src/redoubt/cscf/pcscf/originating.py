@@ -1,8 +1,8 @@
 """What phones send besides REGISTER (TS 24.229 5.2.6.3): who they are and where it goes is decided here."""
 
 from redoubt.cscf.pcscf.bindings import Binding
-from redoubt.cscf.pcscf.dialogs import DIALOG_FORMING, Attempt, Dialog, Dialogs, Side, check_room, set_routes
-from redoubt.cscf.pcscf.screening import strip_claims, to_phone
+from redoubt.cscf.pcscf.dialogs import DIALOG_FORMING, Attempt, Dialog, Dialogs, Side, check_room, set_lines
+from redoubt.cscf.pcscf.screening import remove_all, strip_claims, to_phone
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import P_PREFERRED_IDENTITY, ROUTE
 from redoubt.sip.headers.addresses import NameAddr
@@ -29,8 +29,7 @@ class Originating:
     async def initial(self, request: Request, exchange: Exchange, bindings: list[Binding]) -> Response | None:
         """A request outside dialogs (TS 24.229 5.2.6.3.3, 5.2.6.3.7)."""
         context = self._context
-        strip_claims(request, context)
-        binding = self._assert_identity(request, bindings)
+        binding = self._assert_identity(request, bindings, strip_claims(request, context))
         self._route(request, binding, exchange)
         request.add("P-Charging-Vector", f'icid-value="{context.tag()}"{self._charging}')
         if request.method not in DIALOG_FORMING:
@@ -55,14 +54,15 @@ class Originating:
         if self._context.enforces("dialog-owner"):
             dialog = self._owned(dialog, bindings)
             self._check_sequence(request, dialog)
-        strip_claims(request, self._context)
-        request.remove("P-Preferred-Identity")
-        if self._context.enforces("asserted-identity"):
-            request.remove("P-Asserted-Identity")
+        claims = strip_claims(request, self._context)
+        remove_all(
+            request,
+            claims if self._context.enforces("asserted-identity") else claims - {"P-Asserted-Identity"},
+        )
         if dialog is None or not self._context.enforces("service-route"):
             self._pop_own_routes(request, exchange)
         else:
-            set_routes(request, "Route", dialog.routes)
+            set_lines(request, "Route", dialog.routes)
         if dialog is None:
             return await forward(self._next, request, exchange, self._context.node, self._to_phone)
         return await self._followed(request, exchange, dialog)
@@ -93,18 +93,23 @@ class Originating:
             raise SipError(500, f"CSeq {number} after {dialog.cseq} in a dialog", "RFC 3261 12.2.2")
         dialog.cseq = number
 
-    def _assert_identity(self, request: Request, bindings: list[Binding]) -> Binding:
+    def _assert_identity(self, request: Request, bindings: list[Binding], claims: frozenset[str]) -> Binding:
         """P-Asserted-Identity is what the phone prefers, if it is registered, else the default (RFC 3325 5, 9.2)."""
-        binding, identity = preferred(request, bindings)
-        request.remove("P-Preferred-Identity")
-        if self._context.enforces("asserted-identity") or not request.has("P-Asserted-Identity"):
-            request.set("P-Asserted-Identity", str(identity))
+        binding, identity = bindings[0], bindings[0].default_identity
+        if claims:
+            if "P-Preferred-Identity" in claims:
+                binding, identity = preferred(request, bindings)
+                request.remove("P-Preferred-Identity")
+            if "P-Asserted-Identity" in claims and not self._context.enforces("asserted-identity"):
+                return binding
+            request.remove("P-Asserted-Identity")
+        request.add("P-Asserted-Identity", str(identity))
         return binding
 
     def _route(self, request: Request, binding: Binding, exchange: Exchange) -> None:
         """The stored Service-Route stands in place of what the phone thinks (TS 24.229 5.2.6.3.3)."""
         if self._context.enforces("service-route"):
-            set_routes(request, "Route", binding.service_route or self._home_entry)
+            set_lines(request, "Route", binding.service_route or self._home_entry)
         else:
             self._pop_own_routes(request, exchange)
 
@@ -128,9 +133,8 @@ class Originating:
 
 def preferred(request: Request, bindings: list[Binding]) -> tuple[Binding, NameAddr]:
     """The registered identity that the phone prefers, with its binding; the default of the first if it is not one."""
-    if request.has("P-Preferred-Identity"):
-        for wish in request.every(P_PREFERRED_IDENTITY):
-            for binding in bindings:
-                if (identity := binding.owns(wish)) is not None:
-                    return binding, identity
+    for wish in request.every(P_PREFERRED_IDENTITY):
+        for binding in bindings:
+            if (identity := binding.owns(wish)) is not None:
+                return binding, identity
     return bindings[0], bindings[0].default_identity

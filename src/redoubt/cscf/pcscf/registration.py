@@ -16,8 +16,6 @@ from redoubt.sip.service import Context, Exchange, Service, forward
 from redoubt.sip.uri import SipUri
 from redoubt.transport.flow import Flow
 
-ROUTING_CLAIMS = frozenset(("Route", "P-Asserted-Identity", "P-Preferred-Identity"))
-
 
 def indication(_flow: Flow) -> str:
     """How a REGISTER was protected, judged by its flow alone (TS 24.229 5.2.2, 7.2A.2). IPsec comes next."""
@@ -53,7 +51,7 @@ class Registration:
         context = self._context
         impu = request.to.uri.aor
         contacts = request.every(CONTACT)
-        strip_claims(request, context)
+        remove_all(request, strip_claims(request, context))
         indicate(request, indication(exchange.flow), context)
         binding = self._binding_for(impu, contacts, exchange.flow)
         self._address_home(request, binding.token)
@@ -85,7 +83,7 @@ class Registration:
 
     def _address_home(self, request: Request, token: str) -> None:
         """What the P-CSCF inserts, and the way to the home network (TS 24.229 5.2.2.1, steps 1 to 7)."""
-        remove_all(request, ROUTING_CLAIMS)
+        request.remove("Route")
         request.push("Path", f"<sip:{token}@{self._host};lr;ob>")
         request.add("Require", "path")
         request.add("P-Visited-Network-ID", self._visited_network)

@@ -4,7 +4,7 @@ from redoubt.sip.errors import SipError
 from redoubt.sip.fields import AUTHORIZATION, PRIVACY, PROXY_REQUIRE, Field
 from redoubt.sip.grammar import malformed
 from redoubt.sip.headers.credentials import Credentials
-from redoubt.sip.message import Message, Request, Response
+from redoubt.sip.message import Message, Request
 from redoubt.sip.service import Context
 
 BILLING_HEADERS = frozenset(
@@ -35,22 +35,36 @@ NETWORK_HEADERS = BILLING_HEADERS | {
 # To a phone these are none of its business (TS 24.229 5.2.6.3, 5.2.6.4).
 HIDDEN_HEADERS = BILLING_HEADERS | {"Server", "Warning"}
 CHALLENGES = frozenset(("WWW-Authenticate", "Proxy-Authenticate", "Authentication-Info"))
+IDENTITIES = frozenset(("P-Asserted-Identity", "P-Preferred-Identity"))
 PROXY_EXTENSIONS = frozenset(("privacy",))  # RFC 3323 4.3
+
+# What each way of a message is searched for, in one pass.
+OF_A_PHONE = NETWORK_HEADERS | IDENTITIES | {"P-Access-Network-Info", "Proxy-Require"}
+FOR_A_PHONE = HIDDEN_HEADERS | CHALLENGES | {"Privacy", "P-Called-Party-ID", "Route"}
+
+
+def present(message: Message, names: frozenset[str]) -> frozenset[str]:
+    """Which of these headers the message has."""
+    return names.intersection([name for name, _ in message.headers])
 
 
 def remove_all(message: Message, names: frozenset[str]) -> None:
-    """Removes the headers with these names, at the cost of one pass when there are none."""
-    for name in names.intersection([name for name, _ in message.headers]):
+    """Removes the headers with these names."""
+    for name in names:
         message.remove(name)
 
 
-def strip_claims(request: Request, context: Context) -> None:
-    """Removes what a phone may not say of itself (requirement row 66)."""
+def strip_claims(request: Request, context: Context) -> frozenset[str]:
+    """Removes what a phone may not say of itself (requirement row 66). Tells which identity headers it wrote."""
+    found = present(request, OF_A_PHONE)
+    if not found:
+        return found
     if context.enforces("strip-core-headers"):
-        remove_all(request, NETWORK_HEADERS)
+        remove_all(request, found & NETWORK_HEADERS)
         _strip_access_claims(request)
-    if (required := request.get("Proxy-Require")) is not None:
-        _check_extensions(request, required)
+    if "Proxy-Require" in found:
+        _check_extensions(request)
+    return found & IDENTITIES
 
 
 def _strip_access_claims(message: Message) -> None:
@@ -61,28 +75,29 @@ def _strip_access_claims(message: Message) -> None:
             message.remove("P-Access-Network-Info")
 
 
-def _check_extensions(request: Request, required: str) -> None:
+def _check_extensions(request: Request) -> None:
+    """Proxy-Require of what no function here does (RFC 3261 16.3 step 5)."""
     unknown = [option for option in request.every(PROXY_REQUIRE) if option.lower() not in PROXY_EXTENSIONS]
     if unknown:
         unsupported = (("Unsupported", ", ".join(unknown)),)
-        raise SipError(420, f"a phone requires {required}", "RFC 3261 16.3 step 5", unsupported)
+        raise SipError(420, f"a phone requires {unsupported[0][1][:60]}", "RFC 3261 16.3 step 5", unsupported)
 
 
-def to_phone(response: Response, context: Context) -> None:
-    """What the core says among itself leaves every response to a phone; so do keys."""
-    remove_all(response, HIDDEN_HEADERS)
-    if not CHALLENGES.isdisjoint([name for name, _ in response.headers]) and context.enforces(
-        "keys-stay-home"
-    ):
-        for name in CHALLENGES:
-            _remove_keys(response, name)
-    hide_identity(response)
+def to_phone(message: Message, context: Context) -> frozenset[str]:
+    """What the core says among itself leaves every message to a phone; so do keys. Tells what there was."""
+    found = present(message, FOR_A_PHONE)
+    if found:
+        remove_all(message, found & HIDDEN_HEADERS)
+        if not found.isdisjoint(CHALLENGES) and context.enforces("keys-stay-home"):
+            for name in CHALLENGES:
+                _remove_keys(message, name)
+        if "Privacy" in found:
+            _hide_identity(message)
+    return found
 
 
-def hide_identity(message: Message) -> None:
+def _hide_identity(message: Message) -> None:
     """Privacy: id keeps the asserted identity from the one who is not trusted with it (RFC 3325 7)."""
-    if not message.has("Privacy"):
-        return
     try:
         wanted = message.need(PRIVACY).values
     except SipError:  # who asks for privacy in words that can't be read gets it
@@ -91,7 +106,7 @@ def hide_identity(message: Message) -> None:
         message.remove("P-Asserted-Identity")
 
 
-def _remove_keys(response: Response, name: str) -> None:
+def _remove_keys(response: Message, name: str) -> None:
     """ck and ik leave each challenge; one that can't be read is not passed on (TS 24.229 5.2.2, requirement row 13)."""
     parse = Credentials.parse_info if name == "Authentication-Info" else Credentials.parse
     lines = response.all(name)
@@ -108,15 +123,14 @@ def _remove_keys(response: Response, name: str) -> None:
 
 def indicate(request: Request, indication: str, context: Context) -> None:
     """Writes `integrity-protected`; what the phone wrote there, in whatever form, goes (TS 24.229 5.2.2, 7.2A.2)."""
-    lines = request.all("Authorization")
-    if not lines:
+    every = request.every(AUTHORIZATION)
+    if not every:
         return
-    if len(lines) > 1 and len({Credentials.parse(line).param("realm") for line in lines}) != len(lines):
+    if len(every) > 1 and len({credentials.param("realm") for credentials in every}) != len(every):
         raise malformed("two Authorization headers for one realm", "RFC 3261 20.7")
     believed = not context.enforces("integrity-flag")
     written = []
-    for line in lines:
-        credentials = Credentials.parse(line)
+    for credentials in every:
         if not (believed and credentials.param("integrity-protected")):
             credentials = credentials.with_param("integrity-protected", indication)
         written.append(credentials)

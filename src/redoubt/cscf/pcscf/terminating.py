@@ -3,8 +3,15 @@
 from typing import Protocol
 
 from redoubt.cscf.pcscf.bindings import Binding
-from redoubt.cscf.pcscf.dialogs import DIALOG_FORMING, Attempt, Dialogs, Side, routes_of, set_routes
-from redoubt.cscf.pcscf.screening import HIDDEN_HEADERS, NETWORK_HEADERS, hide_identity, remove_all
+from redoubt.cscf.pcscf.dialogs import DIALOG_FORMING, Attempt, Dialogs, Side, routes_of, set_lines
+from redoubt.cscf.pcscf.screening import (
+    IDENTITIES,
+    NETWORK_HEADERS,
+    OF_A_PHONE,
+    present,
+    remove_all,
+    to_phone,
+)
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import P_CALLED_PARTY_ID, P_PREFERRED_IDENTITY
 from redoubt.sip.headers.addresses import NameAddr
@@ -34,19 +41,32 @@ class Terminating:
         """TS 24.229 5.2.6.4.3 and 5.2.6.4.5: one request to the flow that the phone registered over."""
         if binding.flow.is_closed():
             raise SipError(430, "the phone's flow is closed", "RFC 5626 5.3.1")
-        way = Passage(self, request, binding)
-        remove_all(request, HIDDEN_HEADERS)
-        hide_identity(request)
-        request.remove("Route")
+        found = to_phone(request, self._context)
+        if "Route" in found:
+            request.remove("Route")
         node = self._context.node
         phone = self._access.to(binding.flow)
         if request.to.tag is not None:
+            way = Passage(self._context, request, binding)
             response = await forward(phone, request, exchange, node, way.screen)
             self._look_for_the_end(request, response)
             return response
+        way = Passage(self._context, request, binding, _called_identity(request, binding, found))
         if request.method in DIALOG_FORMING:
-            way.watch_for_dialogs()
+            self._watch_for_dialogs(way)
         return await forward(phone, request, exchange, node, way.screen)
+
+    def _watch_for_dialogs(self, way: "Passage") -> None:
+        """Record-Route with the flow token, so that later requests find the phone (RFC 5626 5.3)."""
+        request, binding = way.request, way.binding
+        beyond = routes_of(request)
+        own_route = f"<sip:{binding.token}@{self._host};lr>"
+        request.push("Record-Route", own_route)
+        way.routes = (own_route, *beyond)
+        from_tag = request.from_.tag or ""
+        way.attempt = Attempt(
+            self._dialogs, binding, Side.CORE, request.call_id, from_tag, 0, request.method, own_route, beyond
+        )
 
     def _look_for_the_end(self, request: Request, response: Response | None) -> None:
         dialog = self._dialogs.find((request.call_id, request.to.tag or "", request.from_.tag or ""))
@@ -57,62 +77,49 @@ class Terminating:
 class Passage:
     """One request on its way to a phone, for what its responses must be measured against."""
 
-    __slots__ = ("_attempt", "_function", "binding", "called", "request", "routes", "vias")
+    __slots__ = ("_context", "attempt", "binding", "called", "request", "routes", "vias")
 
-    def __init__(self, function: Terminating, request: Request, binding: Binding) -> None:
-        self._function = function
-        self._attempt: Attempt | None = None
+    def __init__(
+        self, context: Context, request: Request, binding: Binding, called: NameAddr | None = None
+    ) -> None:
+        self._context = context
         self.request = request
         self.binding = binding
-        self.called = _called_identity(request, binding)
-        self.vias = tuple(request.all("Via"))
+        self.called = called  # None inside a dialog, where nobody is asserted anew
+        self.vias = request.all("Via")
         self.routes: tuple[str, ...] = ()
-
-    def watch_for_dialogs(self) -> None:
-        """Record-Route with the flow token, so that later requests find the phone (RFC 5626 5.3)."""
-        request, binding, function = self.request, self.binding, self._function
-        beyond = routes_of(request)
-        own_route = f"<sip:{binding.token}@{function._host};lr>"
-        request.push("Record-Route", own_route)
-        self.routes = (own_route, *beyond)
-        self._attempt = Attempt(
-            function._dialogs,
-            binding,
-            Side.CORE,
-            request.call_id,
-            request.from_.tag or "",
-            0,
-            request.method,
-            own_route,
-            beyond,
-        )
+        self.attempt: Attempt | None = None
 
     def screen(self, response: Response) -> None:
         """A phone says in its response neither who it is nor which way it came (TS 24.229 5.2.6.4.4, RFC 3325 5)."""
-        context = self._function._context
-        if context.enforces("strip-core-headers"):
-            remove_all(response, CLAIMS_IN_RESPONSES)
-        if tuple(response.all("Via")) != self.vias:
-            set_routes(response, "Via", self.vias)
-        if self._attempt is not None:
-            self._attempt.saw(response)
-            if 100 < response.status < 300 and routes_of(response) != self.routes:
-                set_routes(response, "Record-Route", self.routes)
-        if response.status > 100:
-            self._assert_identity(response, context)
+        context = self._context
+        found = present(response, OF_A_PHONE)
+        if found and context.enforces("strip-core-headers"):
+            remove_all(response, found & CLAIMS_IN_RESPONSES)
+        if response.all("Via") != self.vias:
+            set_lines(response, "Via", self.vias)
+        if self.attempt is not None:
+            self.attempt.saw(response)
+            if response.status < 300 and routes_of(response) != self.routes:
+                set_lines(response, "Record-Route", self.routes)
+        self._assert_identity(response, found & IDENTITIES)
 
-    def _assert_identity(self, response: Response, context: Context) -> None:
+    def _assert_identity(self, response: Response, claims: frozenset[str]) -> None:
         identity = self.called
-        if response.has("P-Preferred-Identity"):
-            identity = _preferred(response, self.binding) or identity
-            response.remove("P-Preferred-Identity")
-        if context.enforces("asserted-identity") or not response.has("P-Asserted-Identity"):
-            response.set("P-Asserted-Identity", str(identity))
+        if claims:
+            if "P-Preferred-Identity" in claims:
+                identity = identity and (_preferred(response, self.binding) or identity)
+                response.remove("P-Preferred-Identity")
+            if "P-Asserted-Identity" in claims and not self._context.enforces("asserted-identity"):
+                return
+            response.remove("P-Asserted-Identity")
+        if identity is not None:
+            response.add("P-Asserted-Identity", str(identity))
 
 
-def _called_identity(request: Request, binding: Binding) -> NameAddr:
+def _called_identity(request: Request, binding: Binding, found: frozenset[str]) -> NameAddr:
     """Who was called, if it is one of the phone's identities, else its default."""
-    if not request.has("P-Called-Party-ID"):
+    if "P-Called-Party-ID" not in found:
         return binding.default_identity
     return binding.owns(request.need(P_CALLED_PARTY_ID)) or binding.default_identity
 

@@ -11,7 +11,7 @@ from redoubt.sip.errors import SipError
 from redoubt.sip.fields import P_ASSERTED_IDENTITY, ROUTE
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context, Exchange, Service, forward
-from redoubt.sip.uri import OtherUri, SipUri, TelUri
+from redoubt.sip.uri import OtherUri, SipUri, TelUri, parse_uri
 
 DIALOG_FORMING = frozenset(("INVITE", "SUBSCRIBE", "REFER"))  # RFC 3261 12, RFC 6665, RFC 3515
 
@@ -33,6 +33,7 @@ class Sessions:
         self._realm = realm.lower()
         self._uri = uri
         self._own_route = f"<{uri};lr>"
+        self._own = parse_uri(f"{uri};lr")
         self._to_icscf = f"<sip:{realm};lr>"
         self._registrations = registrations
         self._cx = cx
@@ -182,7 +183,7 @@ class Sessions:
 
     async def in_dialog(self, request: Request, exchange: Exchange) -> Response | None:
         """TS 24.229 5.4.3.2 and 5.4.3.3, subsequent requests: on along the Route. Both halves here are one step."""
-        while (route := request.first(ROUTE)) is not None and str(route) == self._own_route:
+        while (route := request.first(ROUTE)) is not None and route.uri == self._own:
             request.pop_first(ROUTE)
         response = await forward(self._next, request, exchange, self._context.node, _reachable)
         if request.method == "BYE" and response is not None and response.is_success:
