@@ -77,6 +77,13 @@ async def test_a_telephone_number_reaches_the_user_who_has_it() -> None:
     assert bob.received[-1].get("P-Called-Party-ID") == f"<{number}>"
 
 
+async def test_a_number_in_a_sip_uri_is_the_same_number() -> None:
+    core, alice, bob = await two()
+    number = core.profiles[bob.impu].identities[1].impu.removeprefix("tel:")
+    await alice.send(alice.request("INVITE", f"sip:{number}@ims.example;user=phone"))
+    assert bob.received
+
+
 async def test_a_user_who_is_not_registered_is_not_available() -> None:
     core = Core()
     alice = Phone(core, "alice", 6001)

@@ -138,6 +138,8 @@ class Sessions:
         uri = request.request_uri
         impu = uri.aor
         found = self._registrations.find(impu)
+        if found is None and (number := _number_in(uri)):
+            impu, found = number, self._registrations.find(number)
         if found is None:
             raise self._unregistered(
                 request, impu, is_ours=not isinstance(uri, SipUri) or uri.host == self._realm
@@ -248,6 +250,13 @@ def _aim(request: Request, binding: Binding) -> None:
     request.uri = binding.contact
     for line in reversed(binding.path):
         request.push("Route", line)
+
+
+def _number_in(uri: SipUri | TelUri | OtherUri) -> str:
+    """The tel URI that a SIP URI with user=phone stands for (TS 24.229 5.4.3.3, RFC 3261 19.1.6)."""
+    if isinstance(uri, SipUri) and uri.user and uri.user[0] == "+" and uri.param("user") == "phone":
+        return TelUri(uri.user.partition(";")[0]).aor
+    return ""
 
 
 def _reachable(response: Response) -> None:
