@@ -1,27 +1,28 @@
 """`redoubt bench`: what a registration, a call or a message costs on this machine."""
 
 from dataclasses import asdict
+from typing import cast
 
 import click
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from redoubt.cli.output import console, errors, fail, json_option, print_json, print_rows, says_what_went_wrong
-from redoubt.lab.bench import Result, bench
+from redoubt.lab.bench import Name, Result, Tick, bench
+from redoubt.lab.constant import Timing, timing
 from redoubt.lab.load import LoadFailed
 
 EXAMPLES = """\b
 Examples:
   redoubt bench registration
   redoubt bench call --count 20000 --json
+  redoubt bench timing                      what a clock tells a stranger (constant time, equal answers)
   redoubt bench registration --profile      where the time goes, by layer (slower: the profiler counts every call)
 """
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("operation", type=click.Choice(["registration", "call", "message"]))
-@click.option(
-    "--count", type=click.IntRange(100, 60_000), default=5000, show_default=True, help="How many."
-)
+@click.argument("operation", type=click.Choice(["registration", "call", "message", "timing"]))
+@click.option("--count", type=click.IntRange(100, 60_000), default=5000, show_default=True, help="How many.")
 @click.option("--profile", is_flag=True, help="Also print where the network's time goes, by folder of the code.")
 @json_option
 @says_what_went_wrong
@@ -29,23 +30,52 @@ def command(operation: str, count: int, profile: bool, as_json: bool) -> None:
     """Measure a whole network on one core of this machine, its durable store on, driven from a second core.
 
     registration: REGISTER, 401, REGISTER, 200 through P-, I-, S-CSCF and HSS. call: INVITE, 180, 200, ACK, BYE, 200.
-    message: MESSAGE, 200. CPU is that of all the network's processes; rate is at saturation; latency at 100 a second;
+    message: MESSAGE, 200. timing: whether answers and comparisons take equal time. CPU is that of all the network's
+    processes; rate is at saturation; latency at 100 a second;
     memory is resident memory per registered user.
     """
+    with Progress(console=errors, transient=True, disable=as_json) as progress:
+        bars: dict[str, TaskID] = {}
+
+        def tick(what: str, done: int, of: int) -> None:
+            if what not in bars:
+                bars[what] = progress.add_task(what, total=of)
+            if done % 50 == 0 or done == of:
+                progress.update(bars[what], completed=done)
+
+        if operation == "timing":
+            timings = timing(tick=tick)
+        else:
+            result = _measured(operation, count, profile, tick, as_json)
+    if operation == "timing":
+        _print_timings(timings, as_json)
+    else:
+        _print(result, as_json)
+
+
+def _measured(operation: str, count: int, profile: bool, tick: Tick, as_json: bool) -> Result:
     try:
-        with Progress(console=errors, transient=True, disable=as_json) as progress:
-            bars: dict[str, int] = {}
-
-            def tick(what: str, done: int, of: int) -> None:
-                if what not in bars:
-                    bars[what] = int(progress.add_task(what, total=of))
-                if done % 50 == 0 or done == of:
-                    progress.update(bars[what], completed=done)  # type: ignore[arg-type]
-
-            result = bench(operation, count, profiled=profile, tick=tick)  # type: ignore[arg-type]
+        return bench(cast(Name, operation), count, profiled=profile, tick=tick)
     except LoadFailed as error:
         fail(f"the network did not keep up or refused: {error}", as_json)
-    _print(result, as_json)
+
+
+def _print_timings(timings: list[Timing], as_json: bool) -> None:
+    if as_json:
+        print_json({"operation": "timing", "results": [asdict(one) for one in timings]})
+        return
+    rows = [
+        [
+            one.question,
+            str(one.count),
+            f"{one.first_us} / {one.second_us} us",
+            f"{one.t} (noise {one.noise_t})",
+            f"{one.accuracy:.3f}",
+            "no" if one.indistinguishable else "yes",
+        ]
+        for one in timings
+    ]
+    print_rows(["two kinds", "tries", "medians", "Welch's t", "best guess", "can be told apart"], rows)
 
 
 def _print(result: Result, as_json: bool) -> None:
