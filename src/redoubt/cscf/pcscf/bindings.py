@@ -74,7 +74,7 @@ class Bindings:
         self._by_contact: dict[tuple[str, str], Binding] = {}  # (impu, contact)
         self._by_token: dict[str, Binding] = {}
         self._by_flow: dict[FlowKey, list[Binding]] = {}
-        self._by_set: dict[str, dict[Binding, None]] = {}  # by address of record registered
+        self._by_impu: dict[str, tuple[Binding, ...]] = {}  # mostly one
         self._expiry: Expiry[Binding] = Expiry(self.remove)
 
     def __len__(self) -> int:
@@ -91,7 +91,7 @@ class Bindings:
         return self._by_token.get(token)
 
     def of_impu(self, impu: str) -> list[Binding]:
-        return list(self._by_set.get(impu, ()))
+        return list(self._by_impu.get(impu, ()))
 
     def keep(self, binding: Binding, flow: Flow, lifetime_s: float) -> None:
         """Adds the binding, or refreshes it, maybe from another flow."""
@@ -105,7 +105,9 @@ class Bindings:
         binding.is_ending = False
         self._by_contact[binding.impu, binding.contact] = binding
         self._by_token[binding.token] = binding
-        self._by_set.setdefault(binding.impu, {})[binding] = None
+        siblings = self._by_impu.get(binding.impu, ())
+        if binding not in siblings:
+            self._by_impu[binding.impu] = (*siblings, binding)
         self.shorten(binding, lifetime_s)
 
     def shorten(self, binding: Binding, lifetime_s: float) -> None:
@@ -125,16 +127,17 @@ class Bindings:
             return
         self._by_contact.pop((binding.impu, binding.contact), None)
         self._leave_flow(binding)
-        mates = self._by_set[binding.impu]
-        mates.pop(binding, None)
-        if not mates:
-            del self._by_set[binding.impu]
+        siblings = tuple([other for other in self._by_impu[binding.impu] if other is not binding])
+        if siblings:
+            self._by_impu[binding.impu] = siblings
+        else:
+            del self._by_impu[binding.impu]
         self._expiry.forget(binding)
         self._ended(binding)
 
     def clear(self) -> None:
         """Forgets all, without telling anyone."""
-        for table in (self._by_contact, self._by_token, self._by_flow, self._by_set):
+        for table in (self._by_contact, self._by_token, self._by_flow, self._by_impu):
             table.clear()
         self._expiry.clear()
 

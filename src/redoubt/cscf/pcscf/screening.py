@@ -89,7 +89,7 @@ def to_phone(message: Message, context: Context) -> frozenset[str]:
     if found:
         remove_all(message, found & HIDDEN_HEADERS)
         if not found.isdisjoint(CHALLENGES) and context.enforces("keys-stay-home"):
-            for name in CHALLENGES:
+            for name in found & CHALLENGES:
                 _remove_keys(message, name)
         if "Privacy" in found:
             _hide_identity(message)
@@ -109,11 +109,8 @@ def _hide_identity(message: Message) -> None:
 def _remove_keys(response: Message, name: str) -> None:
     """ck and ik leave each challenge; one that can't be read is not passed on (TS 24.229 5.2.2, requirement row 13)."""
     parse = Credentials.parse_info if name == "Authentication-Info" else Credentials.parse
-    lines = response.all(name)
-    if not lines:
-        return
     try:
-        challenges = [parse(line) for line in lines]
+        challenges = [parse(line) for line in response.all(name)]
     except SipError:
         response.remove(name)
         return
