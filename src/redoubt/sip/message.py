@@ -14,7 +14,7 @@ from redoubt.sip.grammar import TOKEN, malformed, split_list
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.headers.cseq import CSeq
 from redoubt.sip.lines import Headers, check_repeats, read_head, take_length
-from redoubt.sip.names import SINGLE, canonical
+from redoubt.sip.names import canonical
 from redoubt.sip.reasons import REASONS
 from redoubt.sip.uri import Uri, parse_uri
 
@@ -52,17 +52,7 @@ class Message:
 
     def set(self, name: str, value: str) -> None:
         """Replace the first line of that name and drop the others, or append."""
-        name = canonical(name)
-        if name not in SINGLE:
-            self._replace(name, [value])
-            return
-        self._forget(name)
-        headers = self.headers
-        for at, pair in enumerate(headers):
-            if pair[0] == name:
-                headers[at] = (name, value)
-                return
-        headers.append((name, value))
+        self._replace(canonical(name), [value])
 
     def add(self, name: str, value: str) -> None:
         """Append a line."""
@@ -197,7 +187,11 @@ class Message:
     def _replace(self, name: str, values: list[str]) -> None:
         self._forget(name)
         headers = self.headers
-        at = next((i for i, pair in enumerate(headers) if pair[0] == name), len(headers))
+        places = [at for at, pair in enumerate(headers) if pair[0] == name]
+        if len(places) == 1 == len(values):  # nearly always
+            headers[places[0]] = (name, values[0])
+            return
+        at = places[0] if places else len(headers)
         tail = [pair for pair in headers[at:] if pair[0] != name]
         headers[at:] = [(name, value) for value in values] + tail
 
