@@ -110,11 +110,15 @@ class Subscriptions:
         if number < subscription.cseq:
             raise SipError(500, f"CSeq {number} after {subscription.cseq}", "RFC 3261 12.2.2")
         subscription.cseq = number
+        was_active = subscription.version >= 0
         state = request.first(SUBSCRIPTION_STATE)
         if request.body:
             self._apply(request.body, subscription)
         if state is not None and state.state == "terminated":
             self._remove(subscription)
+            live = [binding for binding in self._watched(subscription) if not binding.is_ending]
+            if live and was_active:  # the end of a registration, and the phone has made another one meanwhile
+                self.ensure(live[0])
         return request.response(200)
 
     def _apply(self, document: bytes, subscription: Subscription) -> None:
