@@ -84,3 +84,5 @@ BINDINGS_PER_FLOW = 16  # a phone registers a few identities over one flow, a fo
 MAX_BREADTH = 60  # RFC 5393 5.3.3: the branches that one request may become
 HSS_IMPORT_SUBSCRIBERS = 1_000_000  # an import is one transaction; that many take about a minute
 HSS_IMPORT_LINE_OCTETS = 1024 * 1024  # a subscription with all identities and filter criteria is far below
+
+HSS_STRANGERS = 20_000  # unknown private identities remembered, so that asking again costs what it costs a user; 4 MB

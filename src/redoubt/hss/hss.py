@@ -37,9 +37,17 @@ from redoubt.hss.reasons import FALSE_AUTS, REASONS, STORE_ADVICE, Reason
 from redoubt.hss.records import PrivateRecord, RegistrationState, Subscription
 from redoubt.hss.registration import Asked, Step, assigned, challenged
 from redoubt.hss.sqlite import open_store
-from redoubt.hss.store import Assigned, Change, SequenceReserved, ServerNamed, Store, StoreFailed
+from redoubt.hss.store import (
+    Assigned,
+    Change,
+    SequenceReserved,
+    ServerNamed,
+    Store,
+    StoreFailed,
+    StrangerChallenged,
+)
 from redoubt.hss.subscriptions import Subscriptions
-from redoubt.limits import HSS_VECTORS_PER_ANSWER
+from redoubt.limits import HSS_STRANGERS, HSS_VECTORS_PER_ANSWER
 from redoubt.sip.service import Context
 
 Pair = tuple[Subscription, PrivateRecord, Subscription, int]
@@ -61,6 +69,7 @@ class Hss:
         self._realm = realm.lower()
         self._centre = AuthenticationCentre(seal, context.randomness, config.sequence_block)
         self._store_fails = False
+        self._strangers: dict[str, None] = {}  # unknown private identities that asked, oldest first
         self.administration = Administration(context, self.subscriptions, store, seal, self.clients)
 
     @classmethod
@@ -113,6 +122,7 @@ class Hss:
         """MAR (TS 29.228 6.3.1, TS 33.102 6.3.5)."""
         pair = await self._pair("CM1", impi, impu)
         if isinstance(pair, ResultCode):
+            await self._take_as_long(pair, impi)
             return MultimediaAuthAnswer(pair)
         home, record, subscription, _position = pair
         plan = self._plan(record, impu, server_name, count, resynchronisation)
@@ -208,6 +218,16 @@ class Hss:
         except NotSealedHere:
             self.context.notice("alarm", f"the stored keys of {record.impi} can't be opened", "import them again")
         return ResultCode.UNABLE_TO_COMPLY
+
+    async def _take_as_long(self, result: ResultCode, impi: str) -> None:
+        """A user's first vector costs a commit, so that of somebody who does not exist costs one too."""
+        known = result is not ResultCode.USER_UNKNOWN or impi in self._strangers
+        if known or not self.context.enforces("equal-answers"):
+            return
+        self._strangers[impi] = None
+        if len(self._strangers) > HSS_STRANGERS:
+            del self._strangers[next(iter(self._strangers))]
+        await self._committed([StrangerChallenged(impi)])
 
     async def _pair(self, step: str, impi: str, impu: str) -> Pair | ResultCode:
         """Both identities known and of one subscription (TS 29.228 6.1.1.1 steps 1 and 2)."""

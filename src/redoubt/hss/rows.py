@@ -15,13 +15,14 @@ from redoubt.hss.store import (
     Reprovisioned,
     SequenceReserved,
     ServerNamed,
+    StrangerChallenged,
 )
 
 _encode = msgspec.json.Encoder().encode
 _decode_provisioned = msgspec.json.Decoder(Provisioned).decode
 _decode_sets = msgspec.json.Decoder(tuple[SetRegistration, ...]).decode
 
-UPDATES = (SequenceReserved, Assigned, ServerNamed)
+UPDATES = (SequenceReserved, Assigned, ServerNamed, StrangerChallenged)
 """The changes that break no rule of the tables: they need no savepoint, for they fail with the disk only."""
 
 
@@ -37,6 +38,8 @@ def apply(writer: sqlite3.Connection, change: Change) -> None:
                 "UPDATE subscription SET server_name = ?, candidate = ? WHERE number = ?",
                 (server_name, candidate, number),
             )
+        case StrangerChallenged(impi):
+            writer.execute("INSERT OR REPLACE INTO property VALUES ('stranger', ?)", (impi.encode(),))
         case Removed(number):
             writer.execute("DELETE FROM subscription WHERE number = ?", (number,))
         case Added(provisioned, privates):

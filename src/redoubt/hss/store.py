@@ -41,6 +41,13 @@ class ServerNamed:
 
 
 @dataclass(frozen=True, slots=True)
+class StrangerChallenged:
+    """A private identity that nobody has was challenged: committed so that it takes as long as a real first one."""
+
+    impi: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewPrivate:
     impi: str
     algorithm: str
@@ -73,7 +80,7 @@ class Removed:
     number: int
 
 
-Change = SequenceReserved | Assigned | ServerNamed | Added | Reprovisioned | Removed
+Change = SequenceReserved | Assigned | ServerNamed | StrangerChallenged | Added | Reprovisioned | Removed
 
 
 class Store(Protocol):
