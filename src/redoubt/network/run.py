@@ -241,7 +241,7 @@ def tune_memory() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
+    gc.set_threshold(1_000_000, 100, 100)
 
 
 def host_of(uri: str) -> str:
