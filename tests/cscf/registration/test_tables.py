@@ -5,10 +5,10 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from redoubt.cscf.lapses import Lapses
 from redoubt.cscf.scscf import challenges as challenges_module
 from redoubt.cscf.scscf.backoff import BackOff
 from redoubt.cscf.scscf.challenges import Challenge, Challenges, VectorStock
-from redoubt.cscf.scscf.lapses import Lapses
 from redoubt.cscf.scscf.registrations import Binding, Registrations, contact_identity
 from redoubt.diameter.cx import AuthenticationVector, PublicIdentity, ServiceProfile, UserProfile
 from redoubt.limits import BACK_OFF_S, CHALLENGES_PER_USER

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from redoubt.cscf.pcscf.expiry import Expiry
+from redoubt.cscf.lapses import Ends
 from redoubt.sip.grammar import split_list
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.transport.flow import Address, Flow
@@ -33,6 +33,7 @@ class Binding:
     cseq: int = 0
     is_ending: bool = False  # the network ended the registration; the phone may still hear of it
     expires_at: float = 0.0  # loop time
+    queued_at: float = 0.0  # where it stands in the queue of expiries
     service_route: tuple[str, ...] = ()
     associated: tuple[str, ...] = ()
     dialogs: dict["Dialog", None] = field(default_factory=dict)
@@ -75,7 +76,7 @@ class Bindings:
         self._by_token: dict[str, Binding] = {}
         self._by_flow: dict[FlowKey, list[Binding]] = {}
         self._by_impu: dict[str, tuple[Binding, ...]] = {}  # mostly one
-        self._expiry: Expiry[Binding] = Expiry(self.remove)
+        self._expiries: Ends[Binding] = Ends(self.remove)
 
     def __len__(self) -> int:
         return len(self._by_contact)
@@ -113,7 +114,7 @@ class Bindings:
     def shorten(self, binding: Binding, lifetime_s: float) -> None:
         """Sets the time that is left."""
         binding.expires_at = asyncio.get_running_loop().time() + lifetime_s
-        self._expiry.set(binding, binding.expires_at)
+        self._expiries.put(binding)
 
     def end(self, binding: Binding, after_s: float) -> None:
         """The network ended the registration: nothing new starts here, and soon the binding goes."""
@@ -132,14 +133,14 @@ class Bindings:
             self._by_impu[binding.impu] = siblings
         else:
             del self._by_impu[binding.impu]
-        self._expiry.forget(binding)
+        self._expiries.discard(binding)
         self._ended(binding)
 
     def clear(self) -> None:
         """Forgets all, without telling anyone."""
         for table in (self._by_contact, self._by_token, self._by_flow, self._by_impu):
             table.clear()
-        self._expiry.clear()
+        self._expiries.clear()
 
     def _leave_flow(self, binding: Binding) -> None:
         key = flow_key(binding.flow)

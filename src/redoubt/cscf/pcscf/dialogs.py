@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+from redoubt.cscf.lapses import Ends
 from redoubt.cscf.pcscf.bindings import Binding
-from redoubt.cscf.pcscf.expiry import Expiry
 from redoubt.limits import DIALOG_LIFETIME_S, DIALOGS_PER_PHONE
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import EXPIRES, SUBSCRIPTION_STATE
@@ -38,6 +38,8 @@ class Dialog:
     cseq: int  # the highest that the phone has used in it
     confirmed: bool = False
     lifetime_s: float = DIALOG_LIFETIME_S  # without a sign of life
+    expires_at: float = 0.0  # loop time
+    queued_at: float = 0.0  # where it stands in the queue of silent ones
 
 
 class Dialogs:
@@ -45,7 +47,7 @@ class Dialogs:
 
     def __init__(self) -> None:
         self._rows: dict[DialogKey, Dialog] = {}
-        self._expiry: Expiry[Dialog] = Expiry(self.remove)
+        self._silences: Ends[Dialog] = Ends(self.remove)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -63,14 +65,15 @@ class Dialogs:
         """The dialog was made or refreshed: its silence starts anew. A subscription has a time of its own."""
         if request_method == "SUBSCRIBE" and response is not None:
             dialog.lifetime_s = _granted(response) + LAST_NOTIFY_S
-        self._expiry.set(dialog, asyncio.get_running_loop().time() + dialog.lifetime_s)
+        dialog.expires_at = asyncio.get_running_loop().time() + dialog.lifetime_s
+        self._silences.put(dialog)
 
     def remove(self, dialog: Dialog) -> None:
         """The dialog ended. Twice is once."""
         if self._rows.get(dialog.key) is dialog:
             del self._rows[dialog.key]
             dialog.owner.dialogs.pop(dialog, None)
-            self._expiry.forget(dialog)
+            self._silences.discard(dialog)
 
     def remove_all_of(self, owner: Binding) -> None:
         for dialog in list(owner.dialogs):
@@ -78,7 +81,7 @@ class Dialogs:
 
     def clear(self) -> None:
         self._rows.clear()
-        self._expiry.clear()
+        self._silences.clear()
 
     def ended_by(self, dialog: Dialog, request: Request, response: Response) -> None:
         """Looks whether a request inside the dialog was its last (RFC 3261 15, 12.2.1.2; RFC 6665 4.4.1)."""

@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 
+from redoubt.cscf.lapses import Ends
 from redoubt.cscf.pcscf.bindings import Binding, Bindings
-from redoubt.cscf.pcscf.expiry import Expiry
 from redoubt.cscf.reginfo import ContactInfo, parse_reginfo
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import SUBSCRIPTION_STATE
@@ -23,6 +23,8 @@ class Subscription:
     call_id: str
     from_tag: str
     renew_at: float  # loop time
+    expires_at: float
+    queued_at: float = 0.0  # where it stands in the queue of expiries
     version: int = -1
     cseq: int = 0
     impus: frozenset[str] = frozenset()
@@ -38,7 +40,7 @@ class Subscriptions:
         self._next = next
         self._by_impu: dict[str, Subscription] = {}
         self._by_call_id: dict[str, Subscription] = {}
-        self._expiry: Expiry[Subscription] = Expiry(self._remove)
+        self._expiries: Ends[Subscription] = Ends(self._remove)
 
     def __len__(self) -> int:
         return len(self._by_impu)
@@ -49,21 +51,21 @@ class Subscriptions:
         now = asyncio.get_running_loop().time()
         known = self._by_impu.get(impu)
         if known is not None:
-            self._expiry.set(known, known.renew_at + SUBSCRIPTION_S / 2)
+            self._end_at(known, known.renew_at + SUBSCRIPTION_S / 2)
             if known.renew_at > now:
                 return
             self._remove(known)
         context = self._context
-        new = Subscription(impu, context.tag(), context.tag(), now + SUBSCRIPTION_S / 2)
+        new = Subscription(impu, context.tag(), context.tag(), now + SUBSCRIPTION_S / 2, now + SUBSCRIPTION_S)
         self._by_impu[impu] = self._by_call_id[new.call_id] = new
-        self._expiry.set(new, now + SUBSCRIPTION_S)
+        self._expiries.put(new)
         context.start(self._subscribe(new), new.call_id)
 
     def relax(self, binding: Binding) -> None:
         """Nobody of the set is left here: the watch ends by itself, unless someone registers meanwhile."""
         subscription = self._by_impu.get(str(binding.default_identity.uri))
         if subscription is not None and not self._watched(subscription):
-            self._expiry.set(subscription, asyncio.get_running_loop().time() + LAST_NOTIFY_S)
+            self._end_at(subscription, asyncio.get_running_loop().time() + LAST_NOTIFY_S)
 
     def _watched(self, subscription: Subscription) -> list[Binding]:
         """The bindings here of the set: registered by whichever of its identities."""
@@ -149,11 +151,15 @@ class Subscriptions:
     def clear(self) -> None:
         self._by_impu.clear()
         self._by_call_id.clear()
-        self._expiry.clear()
+        self._expiries.clear()
+
+    def _end_at(self, subscription: Subscription, at: float) -> None:
+        subscription.expires_at = at
+        self._expiries.put(subscription)
 
     def _remove(self, subscription: Subscription) -> None:
         if self._by_call_id.pop(subscription.call_id, None) is not None:
-            self._expiry.forget(subscription)
+            self._expiries.discard(subscription)
             if self._by_impu.get(subscription.impu) is subscription:
                 del self._by_impu[subscription.impu]
 

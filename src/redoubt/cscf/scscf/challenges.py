@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from redoubt.cscf.scscf.lapses import Alarm
+from redoubt.cscf.lapses import Alarm
 from redoubt.diameter.cx import AuthenticationVector
 from redoubt.limits import CHALLENGES_OPEN, CHALLENGES_PER_USER, VECTORS_STOCKED
 

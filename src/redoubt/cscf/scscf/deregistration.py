@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 
 from redoubt.config import SCscfConfig
-from redoubt.cscf.scscf.lapses import Alarm
+from redoubt.cscf.lapses import Alarm
 from redoubt.cscf.scscf.regevent import RegEvent
 from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations
 from redoubt.diameter.cx import (

@@ -7,9 +7,9 @@ import asyncio
 from dataclasses import dataclass, field, replace
 from hashlib import blake2s
 
+from redoubt.cscf.lapses import Alarm, Lapses
 from redoubt.cscf.reginfo import MEDIA_TYPE, ContactInfo, RegInfo, RegistrationInfo, build_reginfo
 from redoubt.cscf.registering import public_identity
-from redoubt.cscf.scscf.lapses import Alarm, Lapses
 from redoubt.cscf.scscf.registrations import Binding, RegisteredSet
 from redoubt.limits import SUBSCRIPTIONS_PER_SET
 from redoubt.sip.errors import SipError

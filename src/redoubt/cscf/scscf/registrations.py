@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from redoubt.cscf.scscf.lapses import Lapses
+from redoubt.cscf.lapses import Lapses
 from redoubt.diameter.cx import PublicIdentity, UserProfile
 from redoubt.limits import IMPU_OCTETS
 from redoubt.sip.grammar import Params

@@ -90,3 +90,34 @@ class Alarm:
     def _rung(self) -> None:
         self._handle = None
         self._ring()
+
+
+class Ends(Generic[T]):
+    """A queue with its timer: hands each thing that has ended to `ended`."""
+
+    def __init__(self, ended: Callable[[T], None]) -> None:
+        self._ended = ended
+        self._lapses: Lapses[T] = Lapses()
+        self._alarm = Alarm(self._sweep)
+
+    def put(self, item: T) -> None:
+        """A new thing, or one whose end has changed."""
+        self._lapses.put(item)
+        self._alarm.set(self._lapses.next_at)
+
+    def discard(self, item: T) -> None:
+        """It ended otherwise. When nothing is left, neither is a timer."""
+        self._lapses.discard(item)
+        if not self._lapses:
+            self._alarm.stop()
+
+    def clear(self) -> None:
+        """Nothing ends any more."""
+        self._lapses = Lapses()
+        self._alarm.stop()
+
+    def _sweep(self) -> None:
+        for item in self._lapses.due(asyncio.get_running_loop().time()):
+            self._ended(item)
+        if self._lapses:
+            self._alarm.set(self._lapses.next_at)
