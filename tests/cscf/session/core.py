@@ -54,6 +54,7 @@ class Core:
         hosts["pcscf.ims.example"] = ("p-cscf", self.pcscf.from_core)
         self.accepts_reg_event = False
         self.challenge: tuple[tuple[str, str], ...] = ()
+        self.answers_star: tuple[tuple[str, str], ...] = ()
 
     async def nowhere(self, request: Request, exchange: Exchange) -> Response | None:
         self.seen.append(request.copy())
@@ -81,25 +82,29 @@ class Core:
         if self.challenge and 'response=""' in (request.get("Authorization") or 'response=""'):
             return request.response(401, to_tag="reg", headers=self.challenge)
         impu = request.to.uri.aor
-        contact = request.need(CONTACT)
+        if request.get("Contact") == "*":
+            return request.response(200, to_tag="reg", headers=self.answers_star)
+        contacts = request.every(CONTACT)
         expires = int(request.get("Expires") or 3600)
         impi = impu.removeprefix("sip:")
         profile = self.profiles.setdefault(
             impu, UserProfile(impi, (ServiceProfile((PublicIdentity(impu), PublicIdentity(_number(impu)))),))
         )
         path = tuple(request.all("Path"))
-        binding = Binding(str(contact.uri), impi, impu, path, contact.q, _now() + expires, request.call_id, 1)
-        binding.key = contact_identity(impi, contact)
-        found = self.registrations.add(profile, binding)
+        for contact in contacts:
+            binding = Binding(str(contact.uri), impi, impu, path, contact.q, _now() + expires, request.call_id, 1)
+            binding.key = contact_identity(impi, contact)
+            found = self.registrations.add(profile, binding)
+            if expires == 0:
+                self.registrations.remove(found, binding)
         if expires == 0:
-            self.registrations.remove(found, binding)
             return request.response(200, to_tag="reg")
         associated = ", ".join(f"<{identity.impu}>" for identity in profile.identities if not identity.barred)
         return request.response(
             200,
             to_tag="reg",
             headers=(
-                ("Contact", f"<{contact.uri}>;expires={expires}"),
+                *[("Contact", f"<{contact.uri}>;expires={expires}") for contact in contacts],
                 ("Path", path[0]),
                 ("Service-Route", f"<sip:orig@{SCSCF.removeprefix('sip:')};lr>"),
                 ("P-Associated-URI", associated),

@@ -25,7 +25,7 @@ def flow_key(flow: Flow) -> FlowKey:
 class Binding:
     """One contact of one phone. `associated` and `service_route` are header lines as the S-CSCF wrote them."""
 
-    token: str
+    token: str  # of the Path that it was registered with; contacts of one REGISTER have it in common
     contact: str  # the URI as the phone wrote it
     impu: str  # the address of record that was registered
     flow: Flow
@@ -73,7 +73,7 @@ class Bindings:
     def __init__(self, ended: Callable[[Binding], None]) -> None:
         self._ended = ended
         self._by_contact: dict[tuple[str, str], Binding] = {}  # (impu, contact)
-        self._by_token: dict[str, Binding] = {}
+        self._by_token: dict[str, tuple[Binding, ...]] = {}  # mostly one
         self._by_flow: dict[FlowKey, list[Binding]] = {}
         self._by_impu: dict[str, tuple[Binding, ...]] = {}  # mostly one
         self._expiries: Ends[Binding] = Ends(self.remove)
@@ -88,8 +88,12 @@ class Bindings:
         """The bindings that were registered over this flow: who its sender is."""
         return self._by_flow.get(flow_key(flow), [])
 
-    def of_token(self, token: str) -> Binding | None:
-        return self._by_token.get(token)
+    def of_token(self, token: str, contact: str = "") -> Binding | None:
+        """The binding that a Path or Record-Route names: of several, the one with this contact, or any."""
+        named = self._by_token.get(token)
+        if named is None:
+            return None
+        return next((one for one in named if one.contact == contact), named[0])
 
     def of_impu(self, impu: str) -> list[Binding]:
         return list(self._by_impu.get(impu, ()))
@@ -105,11 +109,16 @@ class Bindings:
         flow.kept = True  # the connection of an authenticated phone is not the one to go (requirement row 96)
         binding.is_ending = False
         self._by_contact[binding.impu, binding.contact] = binding
-        self._by_token[binding.token] = binding
-        siblings = self._by_impu.get(binding.impu, ())
-        if binding not in siblings:
-            self._by_impu[binding.impu] = (*siblings, binding)
+        _add(self._by_token, binding.token, binding)
+        _add(self._by_impu, binding.impu, binding)
         self.shorten(binding, lifetime_s)
+
+    def rename(self, binding: Binding, token: str) -> None:
+        """The S-CSCF knows the binding by another Path from now on."""
+        if binding in self._by_token.get(binding.token, ()):
+            _take(self._by_token, binding.token, binding)
+            _add(self._by_token, token, binding)
+        binding.token = token
 
     def shorten(self, binding: Binding, lifetime_s: float) -> None:
         """Sets the time that is left."""
@@ -119,20 +128,17 @@ class Bindings:
     def end(self, binding: Binding, after_s: float) -> None:
         """The network ended the registration: nothing new starts here, and soon the binding goes."""
         binding.is_ending = True
-        if binding.token in self._by_token:
+        if binding in self._by_token.get(binding.token, ()):
             self.shorten(binding, after_s)
 
     def remove(self, binding: Binding) -> None:
         """The binding ended, however. Twice is once."""
-        if self._by_token.pop(binding.token, None) is None:
+        if binding not in self._by_token.get(binding.token, ()):
             return
+        _take(self._by_token, binding.token, binding)
+        _take(self._by_impu, binding.impu, binding)
         self._by_contact.pop((binding.impu, binding.contact), None)
         self._leave_flow(binding)
-        siblings = tuple([other for other in self._by_impu[binding.impu] if other is not binding])
-        if siblings:
-            self._by_impu[binding.impu] = siblings
-        else:
-            del self._by_impu[binding.impu]
         self._expiries.discard(binding)
         self._ended(binding)
 
@@ -150,3 +156,17 @@ class Bindings:
             if not mates:
                 del self._by_flow[key]
                 binding.flow.kept = False
+
+
+def _add(rows: dict[str, tuple[Binding, ...]], key: str, binding: Binding) -> None:
+    siblings = rows.get(key, ())
+    if binding not in siblings:
+        rows[key] = (*siblings, binding)
+
+
+def _take(rows: dict[str, tuple[Binding, ...]], key: str, binding: Binding) -> None:
+    siblings = tuple([other for other in rows[key] if other is not binding])
+    if siblings:
+        rows[key] = siblings
+    else:
+        del rows[key]

@@ -52,7 +52,7 @@ class PCscf:
         """TS 24.229 5.2.6.4: to the phone that the flow token names; and NOTIFY to this node itself."""
         token = self._pop_token(request)
         if token:
-            return await self._terminating.deliver(request, exchange, self._named(token))
+            return await self._terminating.deliver(request, exchange, self._named(token, request))
         if request.method == "NOTIFY":
             return await self.subscriptions.notified(request, exchange)
         raise SipError(404, "the core sent a request that names no phone", "RFC 5626 5.3")
@@ -78,10 +78,13 @@ class PCscf:
         request.pop_first(ROUTE)
         return route.uri.user
 
-    def _named(self, token: str) -> Binding:
-        binding = self.bindings.of_token(token)
+    def _named(self, token: str, request: Request) -> Binding:
+        binding = self.bindings.of_token(token, request.uri)
         if binding is None:  # a token that the table knows was made here, MAC and all
-            binding = self.bindings.of_token(self._tokens.check(token))
+            binding = self.bindings.of_token(self._tokens.check(token), request.uri)
+        if binding is None and request.to.tag is not None:  # registered anew with others, and so by another token
+            dialog = self.dialogs.find((request.call_id, request.to.tag, request.from_.tag or ""))
+            binding = dialog.owner if dialog is not None else None
         if binding is None:
             raise SipError(430, "the phone that the flow token names is not registered", "RFC 5626 5.3.1")
         return binding

@@ -1,6 +1,7 @@
 """Registration at the P-CSCF (TS 24.229 5.2.2): how the REGISTER was protected, whose keys, which binding."""
 
 from collections.abc import Callable
+from functools import partial
 
 from redoubt.config import PCscfConfig
 from redoubt.cscf.pcscf.bindings import Binding, Bindings
@@ -53,8 +54,8 @@ class Registration:
         contacts = request.every(CONTACT)
         remove_all(request, strip_claims(request, context))
         indicate(request, indication(exchange.flow), context)
-        binding = self._binding_for(impu, contacts, exchange.flow)
-        self._address_home(request, binding.token)
+        bindings = self._bindings_for(impu, contacts, exchange.flow)
+        self._address_home(request, bindings[0].token)
 
         call_id, cseq = request.call_id, request.cseq.number
 
@@ -63,23 +64,26 @@ class Registration:
             return None
         to_phone(response, context)  # CK and IK end here; the security association will take them
         if response.is_success:
-            self._learn(binding, contacts, response, exchange)
-            binding.call_id, binding.cseq = call_id, cseq
+            for binding in bindings:
+                binding.call_id, binding.cseq = call_id, cseq
+            self._learn(bindings, contacts, response, exchange)
         return response
 
-    def _binding_for(self, impu: str, contacts: tuple[Contact, ...], flow: Flow) -> Binding:
-        """The binding that this REGISTER refreshes, or a new one that nobody finds before its 200."""
-        for contact in contacts:
-            if (
-                isinstance(contact, NameAddr)
-                and (known := self._bindings.find(impu, str(contact.uri))) is not None
-            ):
-                return known
-        if len(self._bindings.of_flow(flow)) >= BINDINGS_PER_FLOW:
+    def _bindings_for(self, impu: str, contacts: tuple[Contact, ...], flow: Flow) -> list[Binding]:
+        """The bindings that this REGISTER refreshes, or new ones that nobody finds before its 200.
+
+        The Path speaks for all of them, with the token of the first (RFC 3327 5.2).
+        """
+        named = [str(contact.uri) for contact in contacts if isinstance(contact, NameAddr)]
+        texts = list(dict.fromkeys(named)) or [""]
+        known = [self._bindings.find(impu, text) for text in texts]
+        missing = known.count(None)
+        if missing and len(self._bindings.of_flow(flow)) + missing > BINDINGS_PER_FLOW:
             raise SipError(403, "a phone registered too many contacts", "limits.BINDINGS_PER_FLOW")
-        contact = contacts[0] if contacts else STAR
-        text = str(contact.uri) if isinstance(contact, NameAddr) else ""
-        return Binding(self._tokens.make(), text, impu, flow)
+        token = next((binding.token for binding in known if binding is not None), "") or self._tokens.make()
+        return [
+            binding or Binding(token, text, impu, flow) for text, binding in zip(texts, known, strict=True)
+        ]
 
     def _address_home(self, request: Request, token: str) -> None:
         """What the P-CSCF inserts, and the way to the home network (TS 24.229 5.2.2.1, steps 1 to 7)."""
@@ -92,21 +96,28 @@ class Registration:
             request.push("Route", self._home_entry)
 
     def _learn(
-        self, binding: Binding, contacts: tuple[Contact, ...], response: Response, exchange: Exchange
+        self, bindings: list[Binding], contacts: tuple[Contact, ...], response: Response, exchange: Exchange
     ) -> None:
-        """TS 24.229 5.2.2.1, 200 (OK): keeps the binding, or lets it go once the 200 is on the wire."""
-        if STAR in contacts:
-            exchange.after_sent(lambda: self._end(self._bindings.of_impu(binding.impu)))
-            return
+        """TS 24.229 5.2.2.1, 200 (OK): keeps the bindings, or lets them go once the 200 is on the wire."""
         if not contacts:  # a query (RFC 3261 10.2.3)
             return
-        lifetime_s = granted(response, binding.contact)
-        if lifetime_s <= 0:
-            exchange.after_sent(lambda: self._end([binding]))
+        first = bindings[0]
+        if STAR in contacts:  # of all that are here; what the 200 lists still is another phone's
+            bindings = self._bindings.of_impu(first.impu)
+            ended = [binding for binding in bindings if not granted(response, binding.contact)]
+            exchange.after_sent(lambda: self._end(ended))
             return
-        binding.learn(tuple(response.all("Service-Route")), tuple(response.all("P-Associated-URI")))
-        self._bindings.keep(binding, exchange.flow, lifetime_s)
-        exchange.after_sent(lambda: self._tell(binding))
+        service_route, associated = tuple(response.all("Service-Route")), tuple(response.all("P-Associated-URI"))
+        for binding in bindings:
+            lifetime_s = granted(response, binding.contact)
+            if lifetime_s <= 0:
+                exchange.after_sent(partial(self._end, [binding]))
+                continue
+            binding.learn(service_route, associated)
+            if binding.token != first.token:
+                self._bindings.rename(binding, first.token)
+            self._bindings.keep(binding, exchange.flow, lifetime_s)
+            exchange.after_sent(partial(self._tell, binding))
 
     async def _end(self, bindings: list[Binding]) -> None:
         for binding in bindings:
