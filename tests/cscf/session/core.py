@@ -3,7 +3,7 @@ are the least that these need; their own tests are elsewhere."""
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from redoubt.config import PCscfConfig, SCscfConfig
 from redoubt.cscf.pcscf.pcscf import PCscf
@@ -54,6 +54,7 @@ class Core:
         hosts["pcscf.ims.example"] = ("p-cscf", self.pcscf.from_core)
         self.accepts_reg_event = False
         self.challenge: tuple[tuple[str, str], ...] = ()
+        self.before_registrar: Callable[[], Awaitable[object]] | None = None
         self.answers_star: tuple[tuple[str, str], ...] = ()
 
     async def nowhere(self, request: Request, exchange: Exchange) -> Response | None:
@@ -63,6 +64,8 @@ class Core:
     async def icscf(self, request: Request, exchange: Exchange) -> Response | None:
         self.seen.append(request.copy())
         if request.method == "REGISTER":
+            if self.before_registrar is not None:
+                await self.before_registrar()
             return self.registrar(request)
         if request.method == "SUBSCRIBE" and request.get("Event") == "reg" and self.accepts_reg_event:
             return request.response(200, to_tag="s", headers=(("Expires", "600000"),))

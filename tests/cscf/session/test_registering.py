@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from redoubt.cscf.reginfo import MEDIA_TYPE, ContactInfo, RegInfo, RegistrationInfo, build_reginfo
 from redoubt.sim.run import run
@@ -306,3 +306,42 @@ async def test_a_notify_that_nobody_asked_for_changes_nothing() -> None:
     assert await _notify(core, bomb) == 400
     assert (await sent(alice, alice.request("MESSAGE", "sip:bob@ims.example"))).status == 480
     core.pcscf.close()
+
+
+def _subscribes(core: Core) -> int:
+    return len([request for request in core.seen if request.method == "SUBSCRIBE"])
+
+
+def test_a_renewal_that_no_notify_tells_of_is_followed_by_a_new_subscription() -> None:
+    async def main(_network: object) -> None:
+        core, alice = await _watched()
+        assert await _notify(core, reg_event(core, "registered")) == 200
+        await asyncio.sleep(1)
+        await alice.register()
+        await asyncio.sleep(60)
+        assert _subscribes(core) == 1
+        await asyncio.sleep(10)
+        assert _subscribes(core) == 2 and len(core.pcscf.subscriptions) == 1
+        await asyncio.sleep(1000)
+        assert _subscribes(core) == 2
+        core.pcscf.close()
+
+    run(main, 1)
+
+
+@pytest.mark.parametrize("overtakes", [True, False])
+def test_a_renewal_that_a_notify_tells_of_is_not(overtakes: bool) -> None:
+    async def main(_network: object) -> None:
+        core, alice = await _watched()
+        await asyncio.sleep(1)
+        if overtakes:
+            core.before_registrar = lambda: _notify(core, reg_event(core, "registered"))
+        await alice.register()
+        if not overtakes:
+            await asyncio.sleep(5)
+            assert await _notify(core, reg_event(core, "registered")) == 200
+        await asyncio.sleep(1000)
+        assert _subscribes(core) == 1
+        core.pcscf.close()
+
+    run(main, 1)

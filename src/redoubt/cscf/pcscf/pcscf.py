@@ -89,9 +89,9 @@ class PCscf:
             raise SipError(430, "the phone that the flow token names is not registered", "RFC 5626 5.3.1")
         return binding
 
-    def _registered(self, binding: Binding) -> None:
+    def _registered(self, binding: Binding, came_at: float) -> None:
         if self._subscribes:
-            self.subscriptions.ensure(binding)
+            self.subscriptions.ensure(binding, came_at)
 
     def _ended(self, binding: Binding) -> None:
         """A binding left the table: its calls can't be reached any more, its user set maybe needs no watching."""

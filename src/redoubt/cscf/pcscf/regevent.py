@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from math import inf
 
 from redoubt.cscf.lapses import Ends
 from redoubt.cscf.pcscf.bindings import Binding, Bindings
@@ -13,6 +14,7 @@ from redoubt.sip.service import Context, Exchange, Service, originate
 
 SUBSCRIPTION_S = 600_000  # longer than any registration (TS 24.229 5.2.3)
 LAST_NOTIFY_S = 32.0  # 64*T1: when nobody of a set is left, its last NOTIFY may still come
+DOUBT_S = 64.0  # a NOTIFY under way and the one after it: a REGISTER that none has told of by then is not watched
 
 
 @dataclass(slots=True, eq=False)
@@ -23,7 +25,10 @@ class Subscription:
     call_id: str
     from_tag: str
     renew_at: float  # loop time
-    expires_at: float
+    ends_at: float
+    doubted_at: float = inf  # when it has turned out that nobody tells it anything any more
+    heard_at: float = 0.0  # the last NOTIFY
+    expires_at: float = 0.0  # the earlier of its end and the doubt
     queued_at: float = 0.0  # where it stands in the queue of expiries
     version: int = -1
     cseq: int = 0
@@ -40,36 +45,48 @@ class Subscriptions:
         self._next = next
         self._by_impu: dict[str, Subscription] = {}
         self._by_call_id: dict[str, Subscription] = {}
-        self._expiries: Ends[Subscription] = Ends(self._remove)
+        self._expiries: Ends[Subscription] = Ends(self._due)
 
     def __len__(self) -> int:
         return len(self._by_impu)
 
-    def ensure(self, binding: Binding) -> None:
-        """Subscribes at a first registration, and again when half of the time is over."""
+    def ensure(self, binding: Binding, came_at: float) -> None:
+        """Subscribes at a first registration; anew after half of the time, or when no NOTIFY tells of a later one.
+
+        The S-CSCF may have ended the subscription while it could not reach this node (RFC 6665 4.2.2).
+        """
         impu = str(binding.default_identity.uri)
         now = asyncio.get_running_loop().time()
         known = self._by_impu.get(impu)
         if known is not None:
-            self._end_at(known, known.renew_at + SUBSCRIPTION_S / 2)
             if known.renew_at > now:
+                known.ends_at = known.renew_at + SUBSCRIPTION_S / 2
+                known.doubted_at = inf if known.heard_at >= came_at else min(known.doubted_at, now + DOUBT_S)
+                self._schedule(known)
                 return
             self._remove(known)
+        self._begin(impu, now)
+
+    def _begin(self, impu: str, now: float) -> None:
         context = self._context
         new = Subscription(impu, context.tag(), context.tag(), now + SUBSCRIPTION_S / 2, now + SUBSCRIPTION_S)
         self._by_impu[impu] = self._by_call_id[new.call_id] = new
-        self._expiries.put(new)
+        self._schedule(new)
         context.start(self._subscribe(new), new.call_id)
 
     def relax(self, binding: Binding) -> None:
         """Nobody of the set is left here: the watch ends by itself, unless someone registers meanwhile."""
         subscription = self._by_impu.get(str(binding.default_identity.uri))
         if subscription is not None and not self._watched(subscription):
-            self._end_at(subscription, asyncio.get_running_loop().time() + LAST_NOTIFY_S)
+            subscription.ends_at = asyncio.get_running_loop().time() + LAST_NOTIFY_S
+            self._schedule(subscription)
 
     def _watched(self, subscription: Subscription) -> list[Binding]:
         """The bindings here of the set: registered by whichever of its identities."""
         return [binding for impu in self._impus_of(subscription) for binding in self._bindings.of_impu(impu)]
+
+    def _live(self, subscription: Subscription) -> list[Binding]:
+        return [binding for binding in self._watched(subscription) if not binding.is_ending]
 
     def _impus_of(self, subscription: Subscription) -> frozenset[str]:
         return subscription.impus or frozenset((subscription.impu,))
@@ -112,15 +129,18 @@ class Subscriptions:
         if number < subscription.cseq:
             raise SipError(500, f"CSeq {number} after {subscription.cseq}", "RFC 3261 12.2.2")
         subscription.cseq = number
+        subscription.heard_at = asyncio.get_running_loop().time()
+        if subscription.doubted_at < inf:
+            subscription.doubted_at = inf
+            self._schedule(subscription)
         was_active = subscription.version >= 0
         state = request.first(SUBSCRIPTION_STATE)
         if request.body:
             self._apply(request.body, subscription)
         if state is not None and state.state == "terminated":
             self._remove(subscription)
-            live = [binding for binding in self._watched(subscription) if not binding.is_ending]
-            if live and was_active:  # the end of a registration, and the phone has made another one meanwhile
-                self.ensure(live[0])
+            if was_active and (live := self._live(subscription)):  # and the phone has made another registration
+                self.ensure(live[0], subscription.heard_at)
         return request.response(200)
 
     def _apply(self, document: bytes, subscription: Subscription) -> None:
@@ -153,9 +173,15 @@ class Subscriptions:
         self._by_call_id.clear()
         self._expiries.clear()
 
-    def _end_at(self, subscription: Subscription, at: float) -> None:
-        subscription.expires_at = at
+    def _schedule(self, subscription: Subscription) -> None:
+        subscription.expires_at = min(subscription.ends_at, subscription.doubted_at)
         self._expiries.put(subscription)
+
+    def _due(self, subscription: Subscription) -> None:
+        """It ended by itself; or in silence, and is begun anew for those who are registered still."""
+        self._remove(subscription)
+        if subscription.doubted_at < subscription.ends_at and self._live(subscription):
+            self._begin(subscription.impu, asyncio.get_running_loop().time())
 
     def _remove(self, subscription: Subscription) -> None:
         if self._by_call_id.pop(subscription.call_id, None) is not None:

@@ -1,5 +1,6 @@
 """Registration at the P-CSCF (TS 24.229 5.2.2): how the REGISTER was protected, whose keys, which binding."""
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
 
@@ -24,7 +25,8 @@ def indication(_flow: Flow) -> str:
 
 
 class Registration:
-    """Relays REGISTER and keeps the bindings table. `registered` hears of each binding after its 200 was sent."""
+    """Relays REGISTER and keeps the bindings table. `registered` hears of each binding after its 200 was sent,
+    and when its REGISTER came."""
 
     def __init__(
         self,
@@ -35,7 +37,7 @@ class Registration:
         tokens: FlowTokens,
         bindings: Bindings,
         next: Service,
-        registered: Callable[[Binding], None],
+        registered: Callable[[Binding, float], None],
     ) -> None:
         self._context = context
         self._realm = realm
@@ -58,6 +60,7 @@ class Registration:
         self._address_home(request, bindings[0].token)
 
         call_id, cseq = request.call_id, request.cseq.number
+        came_at = asyncio.get_running_loop().time()
 
         response = await forward(self._next, request, exchange, context.node)
         if response is None:
@@ -66,7 +69,7 @@ class Registration:
         if response.is_success:
             for binding in bindings:
                 binding.call_id, binding.cseq = call_id, cseq
-            self._learn(bindings, contacts, response, exchange)
+            self._learn(bindings, contacts, response, exchange, came_at)
         return response
 
     def _bindings_for(self, impu: str, contacts: tuple[Contact, ...], flow: Flow) -> list[Binding]:
@@ -96,7 +99,12 @@ class Registration:
             request.push("Route", self._home_entry)
 
     def _learn(
-        self, bindings: list[Binding], contacts: tuple[Contact, ...], response: Response, exchange: Exchange
+        self,
+        bindings: list[Binding],
+        contacts: tuple[Contact, ...],
+        response: Response,
+        exchange: Exchange,
+        came_at: float,
     ) -> None:
         """TS 24.229 5.2.2.1, 200 (OK): keeps the bindings, or lets them go once the 200 is on the wire."""
         if not contacts:  # a query (RFC 3261 10.2.3)
@@ -117,14 +125,14 @@ class Registration:
             if binding.token != first.token:
                 self._bindings.rename(binding, first.token)
             self._bindings.keep(binding, exchange.flow, lifetime_s)
-            exchange.after_sent(partial(self._tell, binding))
+            exchange.after_sent(partial(self._tell, binding, came_at))
 
     async def _end(self, bindings: list[Binding]) -> None:
         for binding in bindings:
             self._bindings.remove(binding)
 
-    async def _tell(self, binding: Binding) -> None:
-        self._registered(binding)
+    async def _tell(self, binding: Binding, came_at: float) -> None:
+        self._registered(binding, came_at)
 
 
 def granted(response: Response, contact: str) -> int:
