@@ -5,8 +5,9 @@ MILENAGE and TUAK satisfy it. Which one a subscriber's card runs is the operator
 asks.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from redoubt.secret import Secret
 
@@ -19,8 +20,7 @@ carries.
 """
 
 
-@dataclass(frozen=True, slots=True)
-class KeyAgreement:
+class KeyAgreement(Struct, frozen=True, gc=False):
     """What f2 to f5 make of one RAND: RES (4 to 32 octets), CK and IK (16 or 32), AK (6)."""
 
     res: Secret

@@ -1,8 +1,8 @@
 """The reginfo document (RFC 3680 clause 5): built by the S-CSCF, read by P-CSCF, phone and application servers."""
 
-from dataclasses import dataclass
 
 from lxml import etree
+from msgspec import Struct
 
 from redoubt.limits import REGINFO_CONTACTS, REGINFO_REGISTRATIONS, SIP_BODY_OCTETS, XML_DEPTH
 from redoubt.sip.errors import SipError
@@ -15,8 +15,7 @@ _EVENTS = frozenset(("registered", "created", "refreshed", "shortened", *_ENDING
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"})
 
 
-@dataclass(frozen=True, slots=True)
-class ContactInfo:
+class ContactInfo(Struct, frozen=True, gc=False):
     """A contact element. `expires` in seconds; None when the contact has ended."""
 
     id: str
@@ -28,8 +27,7 @@ class ContactInfo:
     cseq: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrationInfo:
+class RegistrationInfo(Struct, frozen=True, gc=False):
     """A registration element: one address of record and its contacts."""
 
     aor: str
@@ -38,8 +36,7 @@ class RegistrationInfo:
     contacts: tuple[ContactInfo, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RegInfo:
+class RegInfo(Struct, frozen=True, gc=False):
     """A whole document. A partial one holds only what changed since the version before."""
 
     version: int

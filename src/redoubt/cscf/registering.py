@@ -3,7 +3,8 @@
 I-CSCF and S-CSCF read it the same way, so that a malformed one is refused before anyone looks up the user in it.
 """
 
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from redoubt.events import Check, Fault
 from redoubt.limits import IMPU_OCTETS
@@ -18,8 +19,7 @@ from redoubt.sip.uri import OtherUri, SipUri, Uri
 NO_CREDENTIALS = Credentials("Digest")
 
 
-@dataclass(frozen=True, slots=True)
-class RegisterRequest:
+class RegisterRequest(Struct, frozen=True, gc=False):
     """A REGISTER's content. `expires` is the Expires header, None if absent; `star` is Contact: *."""
 
     impi: str

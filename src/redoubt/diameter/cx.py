@@ -1,8 +1,10 @@
 """Cx: what a CSCF asks an HSS and an HSS tells a CSCF (TS 29.228, TS 29.229): interface and values."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 from typing import Protocol
+
+from msgspec import Struct
 
 from redoubt.secret import Secret
 
@@ -67,8 +69,7 @@ class DeregistrationReason(IntEnum):
     REMOVE_S_CSCF = 3
 
 
-@dataclass(frozen=True, slots=True)
-class AuthenticationVector:
+class AuthenticationVector(Struct, frozen=True, gc=False):
     """A quintet (TS 33.102 6.3.2). RAND and AUTN 16 octets, XRES 4 to 32, CK and IK 16 or 32."""
 
     rand: bytes
@@ -78,8 +79,7 @@ class AuthenticationVector:
     ik: Secret
 
 
-@dataclass(frozen=True, slots=True)
-class ServerCapabilities:
+class ServerCapabilities(Struct, frozen=True, gc=False):
     """What an S-CSCF must and should be able to do; the numbers are the operator's (TS 29.229 6.3.4)."""
 
     mandatory: tuple[int, ...] = ()
@@ -87,8 +87,7 @@ class ServerCapabilities:
     server_names: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PublicIdentity:
+class PublicIdentity(Struct, frozen=True, gc=False):
     """An IMPU of a service profile (TS 29.228 Annex E). `wildcard` is a pattern such as sip:room!.*!@example."""
 
     impu: str
@@ -97,8 +96,7 @@ class PublicIdentity:
     wildcard: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class InitialFilterCriterion:
+class InitialFilterCriterion(Struct, frozen=True, gc=False):
     """Kept as the HSS gave it; the services issue evaluates it (TS 29.228 B.2.2)."""
 
     priority: int
@@ -107,14 +105,12 @@ class InitialFilterCriterion:
     trigger: str = ""  # the TriggerPoint element, as XML
 
 
-@dataclass(frozen=True, slots=True)
-class ServiceProfile:
+class ServiceProfile(Struct, frozen=True, gc=False):
     identities: tuple[PublicIdentity, ...]
     criteria: tuple[InitialFilterCriterion, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class UserProfile:
+class UserProfile(Struct, frozen=True, gc=False):
     """What Cx-Pull brings: the implicit registration set of one IMPU and its service profiles."""
 
     impi: str
@@ -134,34 +130,29 @@ class UserProfile:
         return next((identity.impu for identity in self.identities if not identity.barred), "")
 
 
-@dataclass(frozen=True, slots=True)
-class UserAuthorizationAnswer:
+class UserAuthorizationAnswer(Struct, frozen=True, gc=False):
     result: ResultCode
     server_name: str = ""  # the assigned S-CSCF
     capabilities: ServerCapabilities | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class MultimediaAuthAnswer:
+class MultimediaAuthAnswer(Struct, frozen=True, gc=False):
     result: ResultCode
     vectors: tuple[AuthenticationVector, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class ServerAssignmentAnswer:
+class ServerAssignmentAnswer(Struct, frozen=True, gc=False):
     result: ResultCode
     profile: UserProfile | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class LocationInfoAnswer:
+class LocationInfoAnswer(Struct, frozen=True, gc=False):
     result: ResultCode
     server_name: str = ""
     capabilities: ServerCapabilities | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Resynchronisation:
+class Resynchronisation(Struct, frozen=True, gc=False):
     """RAND of the challenge and the AUTS that answered it (TS 33.102 6.3.5)."""
 
     rand: bytes
@@ -204,8 +195,7 @@ class HssUnavailable(Exception):
     """The HSS did not answer in time, or said UNABLE_TO_COMPLY at the transport level."""
 
 
-@dataclass(frozen=True, slots=True)
-class RegistrationTermination:
+class RegistrationTermination(Struct, frozen=True, gc=False):
     """RTR (TS 29.228 6.1.3): these registrations end now. Empty `impus`: all of the private identity's."""
 
     impi: str

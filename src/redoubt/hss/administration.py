@@ -5,7 +5,8 @@ reached, what it does next with the user is refused by the HSS.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from redoubt.diameter.cx import (
     CxClient,

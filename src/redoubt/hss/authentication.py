@@ -5,7 +5,8 @@ makes the vectors. So a number is never used twice, whatever crashes when.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from redoubt.aka.algorithm import SQN_OCTETS, AuthenticationFunctions, exclusive_or
 from redoubt.aka.milenage import Milenage
@@ -22,8 +23,7 @@ WINDOW_S = 60.0
 """How long an unanswered vector counts against its private identity (requirement row 110)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True, gc=False):
     """SEQ numbers `first` to `first + count - 1`, under the index of the asking S-CSCF; `reserved` is to be stored."""
 
     first: int

@@ -7,6 +7,8 @@ import asyncio
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from msgspec import Struct
+
 from redoubt.diameter.cx import PublicIdentity, ServerCapabilities, ServiceProfile, UserProfile
 
 NO_CAPABILITIES = ServerCapabilities()
@@ -20,8 +22,7 @@ class RegistrationState(IntEnum):
     UNREGISTERED = 2  # an S-CSCF is kept for the services of a user who is not registered
 
 
-@dataclass(frozen=True, slots=True)
-class ImplicitSet:
+class ImplicitSet(Struct, frozen=True, gc=False):
     """Public identities that register together (TS 23.228 5.2.1a). Empty `impis`: all of the subscription's."""
 
     service_profiles: tuple[ServiceProfile, ...]
@@ -45,8 +46,7 @@ class ImplicitSet:
         return any(profile.criteria for profile in self.service_profiles)
 
 
-@dataclass(frozen=True, slots=True)
-class Provisioned:
+class Provisioned(Struct, frozen=True, gc=False):
     """What the operator decided; keys and private identities stand beside it."""
 
     sets: tuple[ImplicitSet, ...]
@@ -54,16 +54,14 @@ class Provisioned:
     capabilities: ServerCapabilities = NO_CAPABILITIES
 
 
-@dataclass(frozen=True, slots=True)
-class SetRegistration:
+class SetRegistration(Struct, frozen=True, gc=False):
     """State of one set, and the private identities that have a registration of it."""
 
     state: RegistrationState = RegistrationState.NOT_REGISTERED
     impis: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Assignment:
+class Assignment(Struct, frozen=True, gc=False):
     """The durable half of registration: one S-CSCF serves a whole subscription (TS 23.228 5.1.2.1).
 
     `candidate` is another S-CSCF that challenges while the assigned one still has registrations: it takes over

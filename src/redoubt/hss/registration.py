@@ -3,8 +3,10 @@
 TS 29.228 clauses 6.1.2.1 and 6.3.1. Pure: values in, values out; the caller stores them.
 """
 
-from dataclasses import dataclass, replace
 from enum import Enum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from redoubt.diameter.cx import ResultCode, ServerAssignmentType
 from redoubt.hss.records import Assignment, RegistrationState, SetRegistration
@@ -28,8 +30,7 @@ class Action(Enum):
     GIVE_UP = "end the pending authentication, and the name if nothing needs it"
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True, gc=False):
     state: RegistrationState
     action: Action
     clause: str
@@ -76,8 +77,7 @@ TABLE: dict[tuple[RegistrationState, ServerAssignmentType], Row] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True, gc=False):
     """What an SAR comes to. `replaced` names the S-CSCF that lost the subscription to this one."""
 
     result: ResultCode
@@ -87,8 +87,7 @@ class Step:
     replaced: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True, gc=False):
     """An SAR, and what else of the subscription decides about it."""
 
     position: int

@@ -4,7 +4,9 @@ Identities are made canonical here, so that every table may compare them as text
 """
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from redoubt.aka.milenage import derive_opc
 from redoubt.aka.sequence import SQN_BITS, SequenceScheme

@@ -8,7 +8,8 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from redoubt.hss.records import Subscription
 from redoubt.hss.store import Change, Store
@@ -18,8 +19,7 @@ REFRESH_S = 1.0
 """How long a change that another process made (a provisioning command) may stay unseen."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """The subscription of the private identity and that of the public one (normally the same), each if known."""
 
     of_impi: Subscription | None

@@ -3,7 +3,9 @@
 It makes the requests of its side and judges those of the other; what they mean is its owner's matter.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import CONTACT, RECORD_ROUTE

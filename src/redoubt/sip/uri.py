@@ -4,9 +4,11 @@ User parts and parameters stay as written, since they belong to whoever made the
 (`SipUri.matches`, `aor`) takes care of escapes and case.
 """
 
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from redoubt import limits
 from redoubt.sip.errors import SipError
@@ -24,8 +26,7 @@ CLAUSE = "RFC 3261 19.1"
 DECISIVE = ("user", "ttl", "method", "maddr", "transport")
 
 
-@dataclass(frozen=True, slots=True)
-class SipUri:
+class SipUri(Struct, frozen=True, gc=False):
     """sip: or sips: (RFC 3261 19.1.1). `host` is lower case, an IPv6 address keeps its brackets."""
 
     scheme: str
@@ -91,8 +92,7 @@ class SipUri:
         return f"{self.scheme}:{self.user}:{self.password}@{self.host}"
 
 
-@dataclass(frozen=True, slots=True)
-class TelUri:
+class TelUri(Struct, frozen=True, gc=False):
     """tel: (RFC 3966). `number` is as written, separators included."""
 
     number: str
@@ -119,8 +119,7 @@ class TelUri:
         return text
 
 
-@dataclass(frozen=True, slots=True)
-class OtherUri:
+class OtherUri(Struct, frozen=True, gc=False):
     """A URI of a scheme that is not routed here (RFC 3986): urn:, mailto:, ..."""
 
     text: str

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
+from msgspec import Struct
+
 Address = tuple[str, int]
 
 
@@ -14,28 +16,24 @@ class Zone(Enum):
     CORE = "core"  # Mw, ISC, Mx: other core nodes
 
 
-@dataclass(frozen=True, slots=True)
-class Clear:
+class Clear(Struct, frozen=True, gc=False):
     """Nothing protects the flow, nobody vouches for the sender."""
 
 
-@dataclass(frozen=True, slots=True)
-class TrustedAddress:
+class TrustedAddress(Struct, frozen=True, gc=False):
     """A configured address on a protected network domain (TS 33.210)."""
 
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class TlsPeer:
+class TlsPeer(Struct, frozen=True, gc=False):
     """Mutual TLS; the names that the peer's certificate proved."""
 
     names: tuple[str, ...]
     partner: bool  # one of the names is on the partner list
 
 
-@dataclass(frozen=True, slots=True)
-class Internal:
+class Internal(Struct, frozen=True, gc=False):
     """A call from another function of this process."""
 
     caller: str

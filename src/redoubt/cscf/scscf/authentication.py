@@ -6,8 +6,9 @@ Whether a REGISTER must be challenged, and what follows from the judgement, is r
 import asyncio
 import base64
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from redoubt.aka.digest import DigestAlgorithm, DigestFields, aka_password, verify
 from redoubt.aka.milenage import Milenage
@@ -45,8 +46,7 @@ class Busy(Exception):
     """The HSS gives this user no vector now: too many stand unanswered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True):
     """One REGISTER at this S-CSCF. `protected`: on a first hop that an earlier authentication secures."""
 
     register: RegisterRequest

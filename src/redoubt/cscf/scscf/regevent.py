@@ -4,8 +4,10 @@ Each subscription has one NOTIFY under way at most; what changes meanwhile goes 
 """
 
 import asyncio
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import blake2s
+
+from msgspec.structs import replace
 
 from redoubt.cscf.lapses import Alarm, Lapses
 from redoubt.cscf.reginfo import MEDIA_TYPE, ContactInfo, RegInfo, RegistrationInfo, build_reginfo

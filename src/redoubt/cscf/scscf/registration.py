@@ -1,7 +1,8 @@
 """REGISTER at the S-CSCF (TS 24.229 5.4.1, TS 33.203 6.1): challenge, answer, binding, from top to bottom."""
 
 import asyncio
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from redoubt.config import SCscfConfig
 from redoubt.cscf.registering import RegisterRequest, read_register, report
@@ -21,8 +22,7 @@ from redoubt.sip.service import Context, Exchange
 RETRY_S = 60  # the window of the HSS's and our own ceiling on unanswered vectors
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True, gc=False):
     """A contact with the lifetime that it gets; 0 removes it."""
 
     key: str

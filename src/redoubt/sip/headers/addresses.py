@@ -1,8 +1,10 @@
 """name-addr and Contact (RFC 3261 20.10 and 25.1): what From, To, Route, Path and the P- identities hold."""
 
-from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from redoubt.sip.grammar import (
     DIGITS,
@@ -33,8 +35,7 @@ class Star(Enum):
 STAR = Star.STAR
 
 
-@dataclass(frozen=True, slots=True)
-class NameAddr:
+class NameAddr(Struct, frozen=True, gc=False):
     """`"display" <uri>;params`. `display` is without quotes, None if there is none."""
 
     display: str | None

@@ -3,7 +3,8 @@
 All are a scheme and a comma list of `name=value`; Authentication-Info has no scheme.
 """
 
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from redoubt import limits
 from redoubt.sip.errors import SipError
@@ -13,8 +14,7 @@ from redoubt.sip.grammar import TOKEN, malformed, param_name, quote, quoted_end,
 BARE = frozenset(("algorithm", "stale", "nc", "qop", "expires"))
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True, gc=False):
     """Scheme and parameters: each a lower-case name, the value without quotes, and whether it had them."""
 
     scheme: str

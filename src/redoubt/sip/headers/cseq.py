@@ -1,12 +1,12 @@
 """CSeq (RFC 3261 20.16) and RAck (RFC 3262 7.2)."""
 
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from redoubt.sip.grammar import malformed, number, token
 
 
-@dataclass(frozen=True, slots=True)
-class CSeq:
+class CSeq(Struct, frozen=True, gc=False):
     """Sequence number and method."""
 
     number: int
@@ -24,8 +24,7 @@ class CSeq:
         return f"{self.number} {self.method}"
 
 
-@dataclass(frozen=True, slots=True)
-class RAck:
+class RAck(Struct, frozen=True, gc=False):
     """The provisional response that a PRACK acknowledges: its RSeq and its CSeq."""
 
     rseq: int

@@ -1,6 +1,8 @@
 """The P- headers of RFC 7315 (charging, access and visited network) and Privacy (RFC 3323 4.2)."""
 
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from redoubt.sip.grammar import (
     Params,
@@ -17,8 +19,7 @@ from redoubt.sip.grammar import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class AccessNetworkInfo:
+class AccessNetworkInfo(Struct, frozen=True, gc=False):
     """P-Access-Network-Info (RFC 7315 4.4): access type or class, and its parameters."""
 
     access: str
@@ -43,8 +44,7 @@ class AccessNetworkInfo:
         return self.access + print_params(self.params)
 
 
-@dataclass(frozen=True, slots=True)
-class VisitedNetworkId:
+class VisitedNetworkId(Struct, frozen=True, gc=False):
     """P-Visited-Network-ID (RFC 7315 4.3): the text without quotes."""
 
     network: str
@@ -65,8 +65,7 @@ class VisitedNetworkId:
         return quote(self.network) + print_params(self.params)
 
 
-@dataclass(frozen=True, slots=True)
-class ChargingVector:
+class ChargingVector(Struct, frozen=True, gc=False):
     """P-Charging-Vector (RFC 7315 4.6, TS 24.229 7.2A.5). `params` keeps all, icid-value included."""
 
     params: Params
@@ -125,8 +124,7 @@ class ChargingVector:
         return print_params(self.params)[1:]
 
 
-@dataclass(frozen=True, slots=True)
-class ChargingFunctionAddresses:
+class ChargingFunctionAddresses(Struct, frozen=True, gc=False):
     """P-Charging-Function-Addresses (RFC 7315 4.5): ccf and ecf, each maybe several."""
 
     params: Params
@@ -150,8 +148,7 @@ class ChargingFunctionAddresses:
         return print_params(self.params)[1:]
 
 
-@dataclass(frozen=True, slots=True)
-class Privacy:
+class Privacy(Struct, frozen=True, gc=False):
     """Privacy: the wanted values in lower case (RFC 3323 4.2, RFC 3325 9.3, RFC 7044)."""
 
     values: tuple[str, ...]

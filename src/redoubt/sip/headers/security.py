@@ -1,12 +1,13 @@
 """Security-Client, Security-Server and Security-Verify (RFC 3329 2.2, TS 33.203 Annex H)."""
 
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from redoubt.sip.grammar import Params, change_params, find_param, print_params, token, value_and_params
 
 
-@dataclass(frozen=True, slots=True)
-class SecurityMechanism:
+class SecurityMechanism(Struct, frozen=True, gc=False):
     """A mechanism (in lower case) and its parameters, e.g. ipsec-3gpp with alg, ealg, spi-c, ..."""
 
     name: str

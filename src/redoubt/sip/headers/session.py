@@ -1,12 +1,12 @@
 """Session-Expires and Min-SE (RFC 4028 4, 5), Replaces (RFC 3891 6.1)."""
 
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from redoubt.sip.grammar import WORD, Params, find_param, malformed, number, print_params, value_and_params
 
 
-@dataclass(frozen=True, slots=True)
-class SessionExpires:
+class SessionExpires(Struct, frozen=True, gc=False):
     """The interval in seconds, and who refreshes."""
 
     seconds: int
@@ -31,8 +31,7 @@ class SessionExpires:
         return f"{self.seconds}{print_params(self.params)}"
 
 
-@dataclass(frozen=True, slots=True)
-class Replaces:
+class Replaces(Struct, frozen=True, gc=False):
     """The dialog that an INVITE takes over."""
 
     call_id: str

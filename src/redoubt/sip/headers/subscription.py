@@ -1,6 +1,7 @@
 """Event and Subscription-State (RFC 6665 8.2), Reason (RFC 3326), Content-Type (RFC 3261 20.15)."""
 
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from redoubt.sip.grammar import (
     Params,
@@ -14,8 +15,7 @@ from redoubt.sip.grammar import (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True, gc=False):
     """An event package (in lower case: RFC 6665 8.2.1 compares octets, all packages are lower case)."""
 
     package: str
@@ -35,8 +35,7 @@ class Event:
         return self.package + print_params(self.params)
 
 
-@dataclass(frozen=True, slots=True)
-class SubscriptionState:
+class SubscriptionState(Struct, frozen=True, gc=False):
     """active, pending or terminated, with expires, reason and retry-after."""
 
     state: str
@@ -62,8 +61,7 @@ class SubscriptionState:
         return self.state + print_params(self.params)
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Struct, frozen=True, gc=False):
     """Why a request was sent or failed: a protocol, and cause and text as parameters."""
 
     protocol: str
@@ -89,8 +87,7 @@ class Reason:
         return self.protocol + print_params(self.params)
 
 
-@dataclass(frozen=True, slots=True)
-class ContentType:
+class ContentType(Struct, frozen=True, gc=False):
     """`type/subtype` in lower case, and parameters such as boundary."""
 
     media_type: str

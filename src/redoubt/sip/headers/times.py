@@ -1,6 +1,7 @@
 """Retry-After (RFC 3261 20.33) and Date (RFC 3261 20.17, RFC 1123)."""
 
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from redoubt.sip.grammar import DIGITS, Params, malformed, number, print_params, read_params
 
@@ -8,8 +9,7 @@ DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
-@dataclass(frozen=True, slots=True)
-class RetryAfter:
+class RetryAfter(Struct, frozen=True, gc=False):
     """Seconds, a comment (without its parentheses) and parameters."""
 
     seconds: int

@@ -1,6 +1,7 @@
 """Via (RFC 3261 20.42, RFC 3581)."""
 
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from redoubt.sip.grammar import Params, find_param, malformed, print_params, read_params, token
 from redoubt.sip.uri import read_hostport
@@ -8,8 +9,7 @@ from redoubt.sip.uri import read_hostport
 USUAL = {f"SIP/2.0/{name}": name for name in ("UDP", "TCP", "TLS", "SCTP", "WS", "WSS")}
 
 
-@dataclass(frozen=True, slots=True)
-class Via:
+class Via(Struct, frozen=True, gc=False):
     """One hop: `SIP/2.0/transport host:port;params`. `transport` is in upper case."""
 
     transport: str
