@@ -9,7 +9,8 @@ ROOT = Path(__file__).parents[1] / "src" / "redoubt"
 # An import may only point to a folder later in this list (architecture: Layout).
 ORDER = [
     "cli", "console", "lab", "network", "phone", "gba", "border", "cscf", "application", "media", "hss", "ndm", "gm",
-    "aka", "charging", "diameter", "sip", "transport", "sim", "events", "config", "limits", "secret", "sources",
+    "aka", "charging", "diameter", "sip", "transport", "sim", "events", "config", "expressions", "xml", "limits",
+    "secret", "sources",
 ]  # fmt: skip
 FILE_LINES = 400
 FUNCTION_LINES = 50

@@ -86,3 +86,15 @@ HSS_IMPORT_SUBSCRIBERS = 1_000_000  # an import is one transaction; that many ta
 HSS_IMPORT_LINE_OCTETS = 1024 * 1024  # a subscription with all identities and filter criteria is far below
 
 HSS_STRANGERS = 20_000  # unknown private identities remembered, so that asking again costs what it costs a user; 4 MB
+
+# Expressions of filter criteria and wildcards (requirement row 111). A text of 8 kB times so many positions is half a
+# second at the very worst, with an expression made for it; usual ones take microseconds.
+EXPRESSION_OCTETS = 1024
+EXPRESSION_POSITIONS = 512
+EXPRESSION_STEPS = 512  # remembered for each expression
+XML_ELEMENTS = 20_000  # a profile of 256 identities with 100 filter criteria has half of that
+
+# Diameter (requirement row 106). A profile is 256 kB at most (row 111), as is repository data of Sh.
+DIAMETER_MESSAGE_OCTETS = 512 * 1024
+DIAMETER_AVPS = 1024  # side by side in a message or a group; an SAR of a large implicit set has some 300
+DIAMETER_DEPTH = 8  # groups in groups of a request; the deepest of Rx and Rf has five

@@ -1,18 +1,17 @@
 """The reginfo document (RFC 3680 clause 5): built by the S-CSCF, read by P-CSCF, phone and application servers."""
 
 
-from lxml import etree
 from msgspec import Struct
 
-from redoubt.limits import REGINFO_CONTACTS, REGINFO_REGISTRATIONS, SIP_BODY_OCTETS, XML_DEPTH
+from redoubt.limits import REGINFO_CONTACTS, REGINFO_REGISTRATIONS, SIP_BODY_OCTETS
 from redoubt.sip.errors import SipError
+from redoubt.xml import Element, XmlRefused, escaped, parse_xml
 
 MEDIA_TYPE = "application/reginfo+xml"
 NAMESPACE = "urn:ietf:params:xml:ns:reginfo"
 _STATES = ("init", "active", "terminated")
 _ENDINGS = ("expired", "deactivated", "probation", "unregistered", "rejected")
 _EVENTS = frozenset(("registered", "created", "refreshed", "shortened", *_ENDINGS))
-_ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;"})
 
 
 class ContactInfo(Struct, frozen=True, gc=False):
@@ -51,7 +50,7 @@ def build_reginfo(info: RegInfo) -> bytes:
         f'state="{"full" if info.full else "partial"}">'
     ]
     for registration in info.registrations:
-        aor, identifier = registration.aor.translate(_ESCAPES), registration.id.translate(_ESCAPES)
+        aor, identifier = escaped(registration.aor), escaped(registration.id)
         pieces.append(f'<registration aor="{aor}" id="{identifier}" state="{registration.state}">')
         pieces += map(_contact_text, registration.contacts)
         pieces.append("</registration>")
@@ -77,42 +76,25 @@ def parse_reginfo(octets: bytes) -> RegInfo:
 
 
 def _contact_text(contact: ContactInfo) -> str:
-    attributes = f'id="{contact.id.translate(_ESCAPES)}" state="{"active" if contact.active else "terminated"}"'
+    attributes = f'id="{escaped(contact.id)}" state="{"active" if contact.active else "terminated"}"'
     attributes += f' event="{contact.event}"'
     if contact.expires is not None:
         attributes += f' expires="{contact.expires}"'
     if contact.call_id:
-        attributes += f' callid="{contact.call_id.translate(_ESCAPES)}"'
+        attributes += f' callid="{escaped(contact.call_id)}"'
     if contact.cseq is not None:
         attributes += f' cseq="{contact.cseq}"'
-    return f"<contact {attributes}><uri>{contact.uri.translate(_ESCAPES)}</uri></contact>"
+    return f"<contact {attributes}><uri>{escaped(contact.uri)}</uri></contact>"
 
 
-def _root(octets: bytes) -> etree._Element:
-    if len(octets) > SIP_BODY_OCTETS:
-        raise _bad("the document is too long")
-    if b"<!DOCTYPE" in octets or b"<!ENTITY" in octets or b"\0" in octets:  # UTF-16 could hide the former
-        raise _bad("the document has a DTD or is not UTF-8")
-    depth = 0
-    # Nothing is fetched, no entity is replaced, and libxml2 keeps its own bounds (requirement row 112).
-    parser = etree.XMLPullParser(
-        events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False
-    )
+def _root(octets: bytes) -> Element:
     try:
-        parser.feed(octets)
-        for action, _element in parser.read_events():
-            depth += 1 if action == "start" else -1
-            if depth > XML_DEPTH:
-                raise _bad("the document is nested too deep")
-        root: etree._Element = parser.close()
-    except etree.XMLSyntaxError as fault:
-        raise _bad("the document is not well-formed") from fault
-    if root.getroottree().docinfo.internalDTD is not None:  # in an encoding that the check above can't read
-        raise _bad("the document has a DTD")
-    return root
+        return parse_xml(octets, SIP_BODY_OCTETS)
+    except XmlRefused as fault:
+        raise _bad(str(fault)) from fault
 
 
-def _registration(element: etree._Element) -> RegistrationInfo:
+def _registration(element: Element) -> RegistrationInfo:
     contacts = element.findall(f"{{{NAMESPACE}}}contact")
     if len(contacts) > REGINFO_CONTACTS:
         raise _bad("too many contacts")
@@ -125,7 +107,7 @@ def _registration(element: etree._Element) -> RegistrationInfo:
     )
 
 
-def _contact(element: etree._Element) -> ContactInfo:
+def _contact(element: Element) -> ContactInfo:
     uri = element.find(f"{{{NAMESPACE}}}uri")
     event = element.get("event") or ""
     if event not in _EVENTS:

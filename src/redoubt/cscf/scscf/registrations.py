@@ -4,12 +4,11 @@ One table, and one queue that is ordered by expiry instead of a timer for each b
 the HSS and for subscribers of registration state is decided in registration.py and deregistration.py.
 """
 
-import re
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from redoubt.cscf.lapses import Lapses
 from redoubt.diameter.cx import PublicIdentity, UserProfile
+from redoubt.expressions import ExpressionError, expression
 from redoubt.limits import IMPU_OCTETS
 from redoubt.sip.grammar import Params
 from redoubt.sip.headers.addresses import NameAddr
@@ -185,19 +184,16 @@ def contact_identity(impi: str, contact: NameAddr) -> str:
     return f"{impi} {uri.aor}:{uri.port or ''};{transport.lower()}"
 
 
-@lru_cache(256)
-def _wildcard(text: str) -> re.Pattern[str] | None:
-    """`sip:room!.*!@example`: an extended regular expression between exclamation marks (TS 23.003 13.4A)."""
-    parts = text.split("!")
-    if len(parts) != 3:
-        return None
-    try:
-        return re.compile(f"{re.escape(parts[0])}(?:{parts[1]}){re.escape(parts[2])}")
-    except re.error:
-        return None
-
-
 def matches_wildcard(wildcard: str, impu: str) -> bool:
-    """Whether an identity falls under a wildcarded one."""
-    pattern = _wildcard(wildcard)
-    return pattern is not None and len(impu) <= IMPU_OCTETS and pattern.fullmatch(impu) is not None
+    """Whether an identity falls under `sip:room!.*!@example`, another node's expression (TS 23.003 13.4A)."""
+    before, mark, rest = wildcard.partition("!")
+    inside, closed, after = rest.rpartition("!")
+    end = len(impu) - len(after)
+    if not mark or not closed or len(impu) > IMPU_OCTETS or end < len(before):
+        return False
+    if not impu.startswith(before) or not impu.endswith(after):
+        return False
+    try:
+        return expression(inside).covers(impu[len(before) : end])
+    except ExpressionError:
+        return False
