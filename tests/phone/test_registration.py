@@ -8,6 +8,7 @@ from dataclasses import replace
 from redoubt.aka.isim import Isim
 from redoubt.aka.milenage import Milenage
 from redoubt.aka.sequence import SequenceArray, SequenceScheme
+from redoubt.diameter.cx import DeregistrationReason
 from redoubt.events import EventStream
 from redoubt.lab.population import Resident, residents
 from redoubt.network.run import Network
@@ -118,6 +119,34 @@ async def test_the_network_ends_a_registration_and_the_phone_learns_it() -> None
         await network.hss.administration.remove(person.impi)
         await asyncio.wait_for(ended.wait(), 5)
         assert not phone.registration.holds
+
+
+async def test_a_phone_that_is_asked_to_authenticate_again_does_so_and_stays() -> None:
+    async with alice() as (phone, network, person):
+        assert (await phone.register(3600, subscribe=True)).registered
+        assert network.s_cscf is not None
+        renewed = asyncio.Event()
+        phone.registration.on_renewed = renewed.set
+        before = phone.registration.asked_at
+        assert network.s_cscf.require_authentication(person.impu)
+        await asyncio.wait_for(renewed.wait(), 5)
+        assert phone.registration.asked_at > before
+        found = network.s_cscf.registrations.find(person.impu)
+        assert found is not None
+        [binding] = found.bindings.values()
+        assert not binding.reauthenticate
+        assert binding.expires_at > asyncio.get_running_loop().time() + 3500
+
+
+async def test_a_phone_that_is_sent_to_another_server_registers_and_watches_again() -> None:
+    async with alice() as (phone, network, person):
+        assert (await phone.register(subscribe=True)).registered
+        first = phone.subscription
+        assert network.hss is not None
+        await network.hss.administration.deregister(person.impi, DeregistrationReason.SERVER_CHANGE)
+        async with asyncio.timeout(5):
+            while phone.subscription is first or not phone.registration.holds:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
 
 
 async def test_a_request_that_does_not_come_from_the_p_cscf_is_refused() -> None:

@@ -50,6 +50,7 @@ class Phone:
         self.messages: list[TextMessage] = []
         self.incoming: asyncio.Queue[Call] = asyncio.Queue()
         self.on_message: Callable[[TextMessage], None] = lambda _message: None
+        self.registration.on_renewed = self._renewed
         self._stack = stack
         self._merged = MergedRequests()
 
@@ -71,9 +72,8 @@ class Phone:
         """Registers or renews; then subscribes to the registration state (TS 24.229 5.1.1.3) if told to."""
         result = await self.registration.register(expires_s)
         watching = self.subscription
-        if result.registered and subscribe and (not watching or watching.is_leaving or watching.state == "terminated"):
-            self.subscription = Subscription(self.line, self.registration)
-            await self.subscription.start()
+        if result.registered and (subscribe or (watching is not None and watching.is_active)):
+            await self._watch()
         return result
 
     async def deregister(self) -> RegistrationResult:
@@ -121,6 +121,20 @@ class Phone:
     def open_dialogs(self) -> int:
         """Calls and subscriptions that are not over."""
         return len(self.line.dialogs)
+
+    # ---- what it does by itself
+
+    def _renewed(self) -> None:
+        if self.subscription is not None and not self.subscription.is_leaving:
+            self.context.start(self._watch())
+
+    async def _watch(self) -> None:
+        """Goes on with the subscription to the registration state, or begins one."""
+        if self.subscription is not None and self.subscription.is_active:
+            self.subscription.expect_news()
+            return
+        self.subscription = Subscription(self.line, self.registration, self._watch)
+        await self.subscription.start()
 
     # ---- what the network asks
 

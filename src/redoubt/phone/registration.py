@@ -79,6 +79,8 @@ class Registration:
         self._timer: asyncio.TimerHandle | None = None
         self.attempts = ATTEMPTS
         self.on_change: Callable[[], None] = lambda: None
+        self.on_renewed: Callable[[], None] = lambda: None  # after a renewal that nobody awaits
+        self.asked_at = 0.0  # loop time of the last REGISTER
 
     @property
     def holds(self) -> bool:
@@ -121,6 +123,7 @@ class Registration:
 
     async def _ask(self, run: _Run, authorization: Credentials) -> tuple[Request, Response]:
         request = self._request(run.expires_s, authorization)
+        self.asked_at = asyncio.get_running_loop().time()
         return request, await self._line.send(request)
 
     def _answer(self, request: Request, response: Response) -> Answer:
@@ -225,11 +228,14 @@ class Registration:
         self.on_change()
 
     def _renew(self) -> None:
-        self._line.context.start(self._renewal(), self._call_id)
+        self._line.context.start(self.renew(), self._call_id)
 
-    async def _renewal(self) -> None:
+    async def renew(self) -> None:
+        """Registers for what was wanted last, because it is time or because the network says so."""
         result = await self.register()
-        if not result.registered:
+        if result.registered:
+            self.on_renewed()
+        else:
             self._line.context.notice(
                 "warning", f"re-registration failed: {result.status} {result.reason} {result.why}".rstrip()
             )

@@ -1,6 +1,8 @@
 """The phone's subscription to its own registration state (TS 24.229 5.1.1.3, RFC 3680, RFC 6665)."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from redoubt.cscf.reginfo import MEDIA_TYPE, ContactInfo, RegInfo, parse_reginfo
 from redoubt.phone.dialog import NO_CSEQ, Dialog
@@ -14,18 +16,22 @@ from redoubt.sip.uri import SipUri, parse_uri
 
 NO_VERSION = -1
 RENEW_EARLY_S = 600
+DOUBT_S = 128 * T1_S  # a NOTIFY under way and the one after it: by then one has told of a renewed registration
 
 
 class Subscription:
     """One SUBSCRIBE dialog; what its NOTIFYs say is done to `registration`."""
 
-    def __init__(self, line: Line, registration: Registration) -> None:
+    def __init__(self, line: Line, registration: Registration, anew: Callable[[], Coroutine[Any, Any, None]]) -> None:
         self._line = line
+        self._anew = anew  # begins another one
         self._registration = registration
         self._first = self._subscribe()
         self._dialog: Dialog | None = None
         self._version = NO_VERSION
         self._timer: asyncio.TimerHandle | None = None
+        self._doubt: asyncio.TimerHandle | None = None
+        self._heard_at = 0.0
         self.notified = 0
         self.state = "init"
         self.is_leaving = False  # a later registration needs a subscription of its own
@@ -47,12 +53,23 @@ class Subscription:
         self.state = "terminated"
         self._line.dialogs.pop(self._key, None)
         self._stop_renewing()
+        self._believe()
+
+    def expect_news(self) -> None:
+        """The registration was renewed, of which a NOTIFY tells; if none comes, the network has forgotten this."""
+        if self.is_active and self._heard_at < self._registration.asked_at and self._doubt is None:
+            self._doubt = asyncio.get_running_loop().call_later(DOUBT_S, self._begin_anew)
+
+    @property
+    def is_active(self) -> bool:
+        return self.state != "terminated" and not self.is_leaving
 
     def end_soon(self) -> None:
         """A de-registration cancels the subscription (TS 24.229 5.1.1.6); its last NOTIFY may still come."""
+        self.is_leaving = True
         if self.state != "terminated":
-            self.is_leaving = True
             self._stop_renewing()
+            self._believe()
             self._timer = asyncio.get_running_loop().call_later(64 * T1_S, self.end)
 
     async def handle(self, request: Request, exchange: Exchange) -> Response | None:
@@ -60,6 +77,8 @@ class Subscription:
         if request.method != "NOTIFY":
             raise SipError(405, "a subscription takes NOTIFY only", "RFC 6665 4.1.3", (("Allow", "NOTIFY"),))
         self._check_dialog(request)
+        self._heard_at = asyncio.get_running_loop().time()
+        self._believe()
         event = request.need(EVENT)
         if event.package != "reg":
             raise SipError(489, f"a NOTIFY of package {event.package}", "RFC 6665 7.2.1", (("Allow-Events", "reg"),))
@@ -130,12 +149,9 @@ class Subscription:
         if not contact.active:
             self._registration.ended()
             if contact.event == "deactivated":  # TS 24.229 5.1.1.7: registers again at once
-                self._line.context.start(self._register())
+                self._line.context.start(self._registration.renew())
         elif contact.event == "shortened":
-            self._line.context.start(self._register())
-
-    async def _register(self) -> None:
-        await self._registration.register()
+            self._line.context.start(self._registration.renew())
 
     def _renew_before(self, expires_s: int) -> None:
         delay = expires_s - RENEW_EARLY_S if expires_s > 2 * RENEW_EARLY_S else expires_s / 2
@@ -146,6 +162,17 @@ class Subscription:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _believe(self) -> None:
+        if self._doubt is not None:
+            self._doubt.cancel()
+            self._doubt = None
+
+    def _begin_anew(self) -> None:
+        self._doubt = None
+        self.end()
+        if self._registration.holds:
+            self._line.context.start(self._anew())
 
     async def _renew(self) -> None:
         if self._dialog is None or self.state == "terminated":
