@@ -1,0 +1,130 @@
+"""One life of an HSS: it checks what it finds against what was acknowledged before, then works until it is killed.
+
+Every operation is announced before it begins and told when its await returned; both lines go straight to a pipe, so
+that what the parent has read is what somebody was told.
+"""
+
+import asyncio
+import json
+import os
+import random
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+from hss.conftest import REALM, open_hss, private
+from hss.test_cx import sqn_of
+from redoubt.config import HssConfig
+from redoubt.diameter.cx import (
+    RegistrationTermination,
+    ResultCode,
+    ServerAssignmentType,
+    UserAuthorizationType,
+    UserProfile,
+)
+from redoubt.hss.hss import Hss
+from redoubt.hss.subscriber import Subscriber
+
+from .model import S1, S2, User, after, interrupted, next_operation
+
+CONFIG = HssConfig(max_pending_per_user=10**6, sequence_block=3)
+
+
+class Obliging:
+    """An S-CSCF that does what it is told."""
+
+    async def registration_termination(self, request: RegistrationTermination) -> ResultCode:
+        return ResultCode.SUCCESS
+
+    async def push_profile(self, profile: UserProfile) -> ResultCode:
+        return ResultCode.SUCCESS
+
+
+class Life:
+    def __init__(self, folder: Path, pipe: int, seed: int, synchronous: str) -> None:
+        self._folder = folder
+        self._pipe = pipe
+        self._seed = seed
+        self._synchronous = synchronous
+
+    async def run(self, users: list[User], under_way: dict[str, str], *, only_look: bool) -> None:
+        """Returns only if it shall not work; `users` are those acknowledged, `under_way` what never was."""
+        hss = open_hss(self._folder, CONFIG, seed=self._seed)
+        for connection in (hss.store._reader, hss.store._writer):  # type: ignore[attr-defined]
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            if self._seed % 2:  # so that many die while the write-ahead log is being copied into the database
+                connection.execute("PRAGMA wal_autocheckpoint = 10")
+        for server in (S1, S2):
+            hss.attach(server, Obliging())
+        found = [await self._found(hss, user, under_way.get(user.name)) for user in users]
+        self._inspect(sum(user.exists for user in found))
+        self._say("checked")
+        if only_look:
+            await hss.close()
+            return
+        await asyncio.gather(*(self._work(hss, user) for user in found))
+
+    async def _found(self, hss: Hss, user: User, open_operation: str | None) -> User:
+        """The state that the user is in. Only an operation that was under way leaves a choice."""
+        allowed = interrupted(user, open_operation) if open_operation else (user,)
+        seen: list[tuple[str, str, str, str]] = []
+        for one in allowed:
+            seen.append(await _seen(hss, one))
+            if seen[-1] == one.seen:
+                self._say("is", user.name, allowed.index(one))
+                return one
+        self._say("wrong", f"{user.impi} is {seen[0]}, was {user.seen}; under way: {open_operation or 'nothing'}")
+        return user
+
+    def _inspect(self, existing: int) -> None:
+        with sqlite3.connect(self._folder / "hss.sqlite") as connection:
+            verdict = connection.execute("PRAGMA integrity_check").fetchall()
+            orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
+            counts = [
+                connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+                for table in ("subscription", "private_identity", "public_identity")
+            ]
+        connection.close()
+        if verdict != [("ok",)] or orphans or counts != [existing] * 3:
+            self._say("wrong", f"store: {verdict}, orphans {orphans}, {counts} rows for {existing} subscribers")
+
+    async def _work(self, hss: Hss, user: User) -> None:
+        choice = random.Random(f"{self._seed} {user.name}")
+        while True:
+            operation = next_operation(user, choice)
+            self._say("begin", user.name, operation)
+            spent = await _carry_out(hss, user, operation)
+            self._say("done", user.name, operation, spent)
+            user = after(user, operation)
+
+    def _say(self, *what: Any) -> None:
+        os.write(self._pipe, json.dumps(what).encode() + b"\n")
+
+
+async def _seen(hss: Hss, user: User) -> tuple[str, str, str, str]:
+    authorized = await hss.user_authorization(user.impi, user.impu, REALM, UserAuthorizationType.REGISTRATION)
+    located = await hss.location_info(user.impu)
+    return authorized.result.name, authorized.server_name, located.result.name, located.server_name
+
+
+async def _carry_out(hss: Hss, user: User, operation: str) -> list[int]:
+    """The sequence numbers that it gave out."""
+    verb, _, server = operation.partition(" ")
+    kinds = {"sar": ServerAssignmentType.REGISTRATION, "leave": ServerAssignmentType.USER_DEREGISTRATION}
+    match verb:
+        case "add":
+            await hss.administration.add([Subscriber.simple(private(user.impi), user.impu)])
+        case "remove":
+            await hss.administration.remove(user.impi)
+        case "bar" | "unbar":
+            await hss.administration.bar(user.impu, verb == "bar")
+        case "reassign":
+            await hss.administration.reassign(user.impi)
+        case "mar":
+            answer = await hss.multimedia_auth(user.impi, user.impu, server, 1)
+            assert answer.result is ResultCode.SUCCESS, answer.result
+            return [sqn_of(vector) for vector in answer.vectors]
+        case _:
+            assignment = await hss.server_assignment(user.impi, user.impu, server or user.server, kinds[verb])
+            assert assignment.result is ResultCode.SUCCESS, assignment.result
+    return []
