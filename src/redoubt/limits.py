@@ -98,3 +98,9 @@ XML_ELEMENTS = 20_000  # a profile of 256 identities with 100 filter criteria ha
 DIAMETER_MESSAGE_OCTETS = 512 * 1024
 DIAMETER_AVPS = 1024  # side by side in a message or a group; an SAR of a large implicit set has some 300
 DIAMETER_DEPTH = 8  # groups in groups of a request; the deepest of Rx and Rf has five
+
+# A user profile (requirement row 111). Its identities must fit one SIP response, its criteria are looked at in each call.
+USER_DATA_OCTETS = 256 * 1024
+USER_DATA_IDENTITIES = 256
+USER_DATA_CRITERIA = 256
+USER_DATA_TRIGGERS = 256  # conditions of one trigger point
