@@ -3,12 +3,15 @@
 import asyncio
 import base64
 
+import pytest
+
 from redoubt.diameter.cx import ServerCapabilities
 from redoubt.events import Fault
 from redoubt.hss.subscriber import PrivateIdentity, Subscriber
 from redoubt.network.verdict import Attempt, attempts
 from redoubt.secret import Secret
 from redoubt.sim import run
+from redoubt.sip.message import Response
 
 from .calls import AS_SDP, SDP, call, pair
 from .client import OPC, Card, key_of
@@ -193,16 +196,35 @@ async def test_a_call_to_a_user_without_a_phone_is_explained() -> None:
         assert attempt.verdict
 
 
-async def test_a_call_that_the_called_user_refuses_is_the_callees_doing() -> None:
+@pytest.mark.parametrize(("status", "clause"), [(486, "RFC 3261 21.4.24"), (603, "RFC 3261 21.6.2")])
+async def test_a_call_that_the_called_user_refuses_is_the_callees_doing(status: int, clause: str) -> None:
     async with home() as net:
         alice, bob = await pair(net)
         invite = alice.make("INVITE", bob.card.impu, None, AS_SDP, body=SDP)
         alice.send(invite)
-        bob.respond(await bob.request("INVITE"), 486)
-        assert (await alice.final(invite)).status == 486
+        bob.respond(await bob.request("INVITE"), status)
+        assert (await alice.final(invite)).status == status
         attempt = last(net, invite.call_id)
-        assert not attempt.passed and "486" in attempt.seen
-        assert attempt.fault == Fault.CALLEE.value
+        assert str(status) in attempt.seen
+        explained(attempt, Fault.CALLEE, step="INVITE", clause=clause)
+
+
+async def test_a_call_that_the_caller_gives_up_is_nobodys_fault() -> None:
+    async with home() as net:
+        alice, bob = await pair(net)
+        invite = alice.make("INVITE", bob.card.impu, None, AS_SDP, body=SDP)
+        alice.send(invite)
+        received = await bob.request("INVITE")
+        bob.respond(received, 180)
+        await alice.take(lambda m: isinstance(m, Response) and m.status == 180)
+        cancel = alice.make("CANCEL", bob.card.impu)
+        for name in ("Via", "From", "To", "Call-ID"):
+            cancel.set(name, invite.get(name) or "")
+        alice.send(cancel)
+        await bob.request("CANCEL")
+        bob.respond(received, 487)
+        assert (await alice.final(invite)).status == 487
+        explained(last(net, invite.call_id), Fault.NONE, step="INVITE", clause="RFC 3261 21.4.25")
 
 
 async def test_a_verdict_about_one_user_holds_nothing_of_another() -> None:

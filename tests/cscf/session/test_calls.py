@@ -116,3 +116,12 @@ async def test_the_called_phone_learns_who_called_and_nothing_of_the_core() -> N
     assert asserted(invite)[0] == alice.impu
     for name in ("P-Charging-Vector", "P-Charging-Function-Addresses", "Route", "P-Visited-Network-ID"):
         assert not invite.has(name), name
+
+
+async def test_a_503_of_the_phone_says_nothing_of_the_core_and_goes_up_as_500() -> None:
+    """RFC 3261 16.7 step 6."""
+    _, alice, bob = await two()
+    bob.answers["INVITE"] = 503
+    bob.extra = (("Retry-After", "3600"),)
+    response = await alice.call(bob)
+    assert response.status == 500 and not response.has("Retry-After")

@@ -5,6 +5,7 @@ import asyncio
 from redoubt.config import SCscfConfig
 from redoubt.cscf.scscf.forking import Fork, breadth_of, targets_of
 from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations
+from redoubt.cscf.scscf.unanswered import reason_of
 from redoubt.diameter.cx import Cx
 from redoubt.events import CallEnded, Check, Fault
 from redoubt.sip.errors import SipError
@@ -125,12 +126,12 @@ class Sessions:
         self._record_route(request)
         if len(bindings) == 1:
             _aim(request, bindings[0])
-            response = await forward(self._next, request, exchange, self._context.node, _reachable)
+            response = await forward(self._next, request, exchange, self._context.node, _as_told)
         else:
             response = await self._fork(request, exchange, bindings)
         if response is not None and response.status >= 300 and request.method == "INVITE":
-            seen = f"{response.status} {response.reason}"
-            self._check(request, "the called user answers", False, impu=called, seen=seen, fault=Fault.CALLEE)
+            seen, why = f"{response.status} {response.reason}", reason_of(response.status)
+            self._check(request, "the called user answers", False, impu=called, seen=seen, **why._asdict())
         return response
 
     def _called_user(self, request: Request) -> list[Binding]:
@@ -178,7 +179,7 @@ class Sessions:
         return SipError(404, f"{impu} is not a user of this network", "TS 24.229 5.4.3.3 step 1")
 
     async def _fork(self, request: Request, exchange: Exchange, bindings: list[Binding]) -> Response | None:
-        fork = Fork(self._context, self._next, exchange, _reachable, request.method == "INVITE")
+        fork = Fork(self._context, self._next, exchange, _as_told, request.method == "INVITE")
         return await fork.run(targets_of(request, bindings, _aim), breadth_of(request))
 
     # ---- both
@@ -187,7 +188,7 @@ class Sessions:
         """TS 24.229 5.4.3.2 and 5.4.3.3, subsequent requests: on along the Route. Both halves here are one step."""
         while (route := request.first(ROUTE)) is not None and route.uri == self._own:
             request.pop_first(ROUTE)
-        response = await forward(self._next, request, exchange, self._context.node, _reachable)
+        response = await forward(self._next, request, exchange, self._context.node, _as_told)
         if request.method == "BYE" and response is not None and response.is_success:
             self._ended(request, 0)
         return response
@@ -259,7 +260,13 @@ def _number_in(uri: SipUri | TelUri | OtherUri) -> str:
     return ""
 
 
-def _reachable(response: Response) -> None:
-    """That the flow to a phone is gone is the caller's "not available" (RFC 5626 5.3.1, TS 24.229 5.4.3.3)."""
+def _as_told(response: Response) -> None:
+    """That the flow to a phone is gone is the caller's "not available" (RFC 5626 5.3.1, TS 24.229 5.4.3.3).
+
+    And a 503 from below says nothing of this node, of which a 503 would speak (RFC 3261 16.7 step 6).
+    """
     if response.status == 430:
         response.status, response.reason = 480, "Temporarily Unavailable"
+    elif response.status == 503:
+        response.status, response.reason = 500, "Server Internal Error"
+        response.remove("Retry-After")
