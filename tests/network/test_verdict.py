@@ -41,7 +41,7 @@ async def test_a_registration_that_succeeds_is_explained_by_what_held() -> None:
             attempt = last(net, about)
             assert attempt.passed and attempt.call_id == phone.call_id
             assert attempt.verdict.startswith(f"registered {phone.card.impu}")
-            assert all(check.passed for check in attempt.checks)
+            assert all(check.passed and check.clause for check in attempt.checks)
 
 
 async def test_a_wrong_res_is_the_sim_keys_fault() -> None:
@@ -184,6 +184,7 @@ async def test_a_call_that_succeeds_is_explained() -> None:
         made = await call(alice, bob)
         attempt = last(net, made.invite.call_id)
         assert attempt.passed, attempt.verdict
+        assert attempt.checks and all(check.clause for check in attempt.checks)
 
 
 async def test_a_call_to_a_user_without_a_phone_is_explained() -> None:

@@ -129,7 +129,15 @@ class Authentication:
         if challenge is None:
             if nonce and register.credentials.param("response"):
                 advice = "usual for a re-registration; else the answer came late, or twice"
-                report(self._context, register, "SM9", "the nonce is an open challenge's", True, seen=advice)
+                report(
+                    self._context,
+                    register,
+                    "SM9",
+                    "the nonce is an open challenge's",
+                    True,
+                    seen=advice,
+                    clause="TS 24.229 5.4.1.2.2",
+                )
             return None
         context = self._context
         if challenge.call_id != register.call_id and context.enforces("challenge-call-id"):
@@ -210,7 +218,7 @@ class Authentication:
         except HssUnavailable as fault:
             raise hss_silent(self._context, register, "CM2") from fault
         if answer.result.is_success and answer.vectors:
-            report(self._context, register, "CM2", "the HSS gives a vector", True)
+            report(self._context, register, "CM2", "the HSS gives a vector", True, clause="TS 29.228 6.3.1")
             self.stock.put(impi, impu, answer.vectors[1:])
             return answer.vectors[0], False
         if answer.result is ResultCode.USER_UNKNOWN and self._hides_unknown_users and after is None:

@@ -20,6 +20,7 @@ from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context, Exchange
 
 RETRY_S = 60  # the window of the HSS's and our own ceiling on unanswered vectors
+ASSIGNED = "the HSS assigns this S-CSCF to the user"
 
 
 class Wanted(Struct, frozen=True, gc=False):
@@ -67,7 +68,7 @@ class Registration:
         outcome = self._authentication.judge(attempt, challenge)
         match outcome:
             case Outcome.AUTHENTICATED:
-                report(self._context, register, "SM9", outcome.value, True)
+                report(self._context, register, "SM9", outcome.value, True, clause="TS 33.203 6.1.1")
                 self._authentication.succeeded(attempt)
                 return await self._accept(attempt, challenged=True)
             case Outcome.OUT_OF_STEP if not challenge.resynchronised:
@@ -198,13 +199,13 @@ class Registration:
         except HssUnavailable as fault:
             raise hss_silent(self._context, register, "CM4") from fault
         if answer.result.is_success:
-            report(self._context, register, "CM4", "the HSS assigns this S-CSCF to the user", True)
+            report(self._context, register, "CM4", ASSIGNED, True, clause="TS 29.228 6.1.2")
             return answer.profile
         report(
             self._context,
             register,
             "CM4",
-            "the HSS assigns this S-CSCF to the user",
+            ASSIGNED,
             False,
             expected="SUCCESS",
             seen=answer.result.name,

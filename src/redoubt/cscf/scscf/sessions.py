@@ -77,7 +77,7 @@ class Sessions:
                     advice="lift the barring of this identity in the HSS",
                 )
                 raise SipError(403, f"{impu} is barred", "TS 24.229 5.4.3.2")
-            self._check(request, "the caller is registered here", True, impu=impu)
+            self._check(request, "the caller is registered here", True, impu=impu, clause="TS 24.229 5.4.3.2")
             return found
         seen = request.get("P-Asserted-Identity") or "no asserted identity"
         self._check(
@@ -160,7 +160,7 @@ class Sessions:
         bindings = self._registrations.contacts(impu, asyncio.get_running_loop().time())
         if not bindings:
             raise self._unregistered(request, impu, is_ours=True)
-        self._check(request, "the called user is registered here", True, impu=impu)
+        self._check(request, "the called user is registered here", True, impu=impu, clause="TS 24.229 5.4.3.3")
         return bindings
 
     def _unregistered(self, request: Request, impu: str, is_ours: bool) -> SipError:
