@@ -1,6 +1,5 @@
 """Cx: what a CSCF asks an HSS and an HSS tells a CSCF (TS 29.228, TS 29.229): interface and values."""
 
-from dataclasses import field
 from enum import IntEnum
 from typing import Protocol
 
@@ -141,9 +140,41 @@ class MultimediaAuthAnswer(Struct, frozen=True, gc=False):
     vectors: tuple[AuthenticationVector, ...] = ()
 
 
+class WatcherDialog(Struct, frozen=True, gc=False):
+    """A dialog that watches registration state (TS 29.229 6.3.54, 6.3.72); values as in its SUBSCRIBE, with tags."""
+
+    call_id: str
+    from_: str
+    to: str
+    contact: str
+    record_route: tuple[str, ...] = ()
+
+
+class RegisteredContact(Struct, frozen=True, gc=False):
+    """A Contact value with its parameters, and the way to it (TS 29.229 6.3.52)."""
+
+    contact: str
+    path: tuple[str, ...]  # Path values, topmost first
+    call_id: str
+    cseq: int
+    watched_by_phone: WatcherDialog | None = None  # Subscription-Info
+    watched_by_p_cscf: WatcherDialog | None = None  # P-CSCF-Subscription-Info
+
+
+class RestorationInfo(Struct, frozen=True, gc=False):
+    """What an S-CSCF that lost its memory needs of a private identity's registration (TS 23.380, TS 29.229 6.3.51)."""
+
+    impi: str
+    contacts: tuple[RegisteredContact, ...]
+    ends_at: int = 0  # seconds since 1970 (Registration-Time-Out); 0: not told
+
+
 class ServerAssignmentAnswer(Struct, frozen=True, gc=False):
+    """`restoration`: of the registrations of the set that this S-CSCF may have lost (TS 29.228 6.1.2.1)."""
+
     result: ResultCode
     profile: UserProfile | None = None
+    restoration: tuple[RestorationInfo, ...] = ()
 
 
 class LocationInfoAnswer(Struct, frozen=True, gc=False):
@@ -182,8 +213,12 @@ class Cx(Protocol):
         assignment_type: ServerAssignmentType,
         *,
         want_profile: bool = True,
+        restoration: RestorationInfo | None = None,
     ) -> ServerAssignmentAnswer:
-        """SAR (TS 29.228 6.1.2). `impi` may be empty for UNREGISTERED_USER."""
+        """SAR (TS 29.228 6.1.2). `impi` may be empty for UNREGISTERED_USER and NO_ASSIGNMENT.
+
+        `restoration` is kept with the registration and answered to an S-CSCF that knows nothing of it (TS 23.380).
+        """
         ...
 
     async def location_info(self, impu: str, *, originating: bool = False) -> LocationInfoAnswer:
@@ -202,7 +237,7 @@ class RegistrationTermination(Struct, frozen=True, gc=False):
     impus: tuple[str, ...]
     reason: DeregistrationReason
     explanation: str = ""
-    associated_impis: tuple[str, ...] = field(default=())
+    associated_impis: tuple[str, ...] = ()
 
 
 class CxClient(Protocol):

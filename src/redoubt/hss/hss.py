@@ -22,6 +22,7 @@ from redoubt.diameter.cx import (
     LocationInfoAnswer,
     MultimediaAuthAnswer,
     RegistrationTermination,
+    RestorationInfo,
     ResultCode,
     Resynchronisation,
     ServerAssignmentAnswer,
@@ -149,6 +150,7 @@ class Hss:
         assignment_type: ServerAssignmentType,
         *,
         want_profile: bool = True,
+        restoration: RestorationInfo | None = None,
     ) -> ServerAssignmentAnswer:
         """SAR (TS 29.228 6.1.2.1)."""
         pair = await self._served(impi, impu)

@@ -18,6 +18,7 @@ from redoubt.diameter.cx import (
     LocationInfoAnswer,
     MultimediaAuthAnswer,
     RegistrationTermination,
+    RestorationInfo,
     ResultCode,
     Resynchronisation,
     ServerAssignmentAnswer,
@@ -146,8 +147,15 @@ class CxServer:
             case "MAR", [impi, impu, name, count, resync]:
                 resynchronisation = msgspec.convert(resync, Resynchronisation | None)
                 answer = await hss.multimedia_auth(impi, impu, name, count, resynchronisation)
-            case "SAR", [impi, impu, name, kind, want]:
-                answer = await hss.server_assignment(impi, impu, name, ServerAssignmentType(kind), want_profile=want)
+            case "SAR", [impi, impu, name, kind, want, kept]:
+                answer = await hss.server_assignment(
+                    impi,
+                    impu,
+                    name,
+                    ServerAssignmentType(kind),
+                    want_profile=want,
+                    restoration=msgspec.convert(kept, RestorationInfo | None),
+                )
             case "LIR", [impu, originating]:
                 answer = await hss.location_info(impu, originating=originating)
             case _:
@@ -210,8 +218,9 @@ class CxConnection:
         assignment_type: ServerAssignmentType,
         *,
         want_profile: bool = True,
+        restoration: RestorationInfo | None = None,
     ) -> ServerAssignmentAnswer:
-        arguments = [impi, impu, server_name, int(assignment_type), want_profile]
+        arguments = [impi, impu, server_name, int(assignment_type), want_profile, restoration]
         return await (await self._connected()).ask("SAR", arguments, ServerAssignmentAnswer)
 
     async def location_info(self, impu: str, *, originating: bool = False) -> LocationInfoAnswer:

@@ -4,6 +4,7 @@ from redoubt.diameter.cx import (
     Cx,
     LocationInfoAnswer,
     MultimediaAuthAnswer,
+    RestorationInfo,
     ResultCode,
     Resynchronisation,
     ServerAssignmentAnswer,
@@ -46,10 +47,14 @@ class TracedCx:
         assignment_type: ServerAssignmentType,
         *,
         want_profile: bool = True,
+        restoration: RestorationInfo | None = None,
     ) -> ServerAssignmentAnswer:
         self._asked(f"SAR {impi} {impu} {assignment_type.name}")
-        answer = await self._cx.server_assignment(impi, impu, server_name, assignment_type, want_profile=want_profile)
-        self._answered("SAA", answer.result, "with profile" if answer.profile else "")
+        answer = await self._cx.server_assignment(
+            impi, impu, server_name, assignment_type, want_profile=want_profile, restoration=restoration
+        )
+        more = [name for name, there in (("profile", answer.profile), ("restoration", answer.restoration)) if there]
+        self._answered("SAA", answer.result, "with " + ", ".join(more) if more else "")
         return answer
 
     async def location_info(self, impu: str, *, originating: bool = False) -> LocationInfoAnswer:
