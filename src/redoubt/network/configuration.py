@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from redoubt.config import PROTECTIONS, Config, ConfigError, Section
+from redoubt.limits import CHALLENGES_PER_MINUTE
 
 
 def load(path: Path) -> Config:
@@ -36,6 +37,7 @@ def from_tree(tree: Mapping[str, Any], source: str = "the configuration") -> Con
         raise ConfigError(f"{source}: {error}") from None
     config = _with_realm(config)
     _refuse_unsafe(config, source)
+    _refuse_telling(config, source)
     return config
 
 
@@ -85,6 +87,17 @@ def _refuse_unsafe(config: Config, source: str) -> None:
                     f"{source}: [test] protections-off is set, so every address must be loopback, and {listen} is not;"
                     " remove protections-off or listen on 127.0.0.1"
                 )
+
+
+def _refuse_telling(config: Config, source: str) -> None:
+    """The HSS's ceiling holds for users that exist, the S-CSCF's for all: were the HSS's met first, it would tell."""
+    most = config.hss.max_pending_per_user
+    if most < CHALLENGES_PER_MINUTE:
+        raise ConfigError(
+            f"{source}: [hss] max-pending-per-user is {most}, less than the {CHALLENGES_PER_MINUTE} challenges that"
+            " an S-CSCF leaves unanswered: strangers could tell by it who is a user;"
+            f" write {CHALLENGES_PER_MINUTE} or more"
+        )
 
 
 def listening(config: Config) -> Iterator[str]:
