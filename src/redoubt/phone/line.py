@@ -76,7 +76,7 @@ class Line:
         request = Request(method, target)
         for route in (proxy, *self.service_route):
             request.add("Route", str(route))
-        request.headers += [
+        request.extend([
             ("Max-Forwards", "70"),
             ("From", f"<{self.impu}>;tag={self.context.tag()}"),
             ("To", f"<{target}>"),
@@ -84,7 +84,7 @@ class Line:
             ("CSeq", "1 " + method),
             ("P-Preferred-Identity", f"<{self.impu}>"),
             ("P-Access-Network-Info", ACCESS_NETWORK),
-        ]
+        ])
         return request
 
     def exchange(self, on_response: OnProvisional | None = None, lifetime_s: float = 240.0) -> Exchange:

@@ -178,7 +178,7 @@ class Subscription:
         if self._dialog is None or self.state == "terminated":
             return
         request = self._dialog.request("SUBSCRIBE")
-        request.headers += [("Event", "reg"), ("Expires", str(EXPIRES_S)), ("Contact", str(self._line.contact))]
+        request.extend([("Event", "reg"), ("Expires", str(EXPIRES_S)), ("Contact", str(self._line.contact))])
         response = await self._line.send(request)
         if response.is_success:
             self._renew_before(response.first(EXPIRES) or EXPIRES_S)

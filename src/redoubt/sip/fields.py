@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Generic, TypeVar
 
 from redoubt import limits
-from redoubt.sip.grammar import number, token
+from redoubt.sip.grammar import number, split_list, token
 from redoubt.sip.headers.addresses import Contact, NameAddr, parse_contact
 from redoubt.sip.headers.credentials import Credentials
 from redoubt.sip.headers.cseq import CSeq, RAck
@@ -35,6 +35,14 @@ class Field(Generic[T]):
     parse: Callable[[str], T]
     listed: bool = False
     single: bool = False
+
+    def values(self, lines: tuple[str, ...]) -> tuple[T, ...]:
+        """What all lines of the header say; raises SipError 400."""
+        if self.listed:
+            if len(lines) > 1 or "," in lines[0]:
+                return tuple([self.parse(element) for line in lines for element in split_list(line)])
+            return (self.parse(lines[0]),)
+        return tuple([self.parse(line) for line in lines])
 
 
 def _one(name: str, parse: Callable[[str], T]) -> Field[T]:

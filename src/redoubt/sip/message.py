@@ -1,10 +1,10 @@
-"""SIP messages (RFC 3261 clause 7): headers in their order as (name, value) pairs, typed views on demand.
+"""SIP messages (RFC 3261 clause 7): header lines by name, typed views on demand.
 
-Forwarding copies the list of headers and shares the strings. A typed view is parsed when it is asked
-for, and remembered until its header is changed, so change headers through the methods.
+Forwarding copies two tables and shares what they hold. A typed view is parsed when it is asked for, and remembered
+until its header is changed.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Self, TypeVar
 
 from redoubt import limits
@@ -13,126 +13,135 @@ from redoubt.sip.fields import CSEQ, FROM, TO, VIA, Field
 from redoubt.sip.grammar import TOKEN, malformed, split_list
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.headers.cseq import CSeq
-from redoubt.sip.lines import Headers, check_repeats, read_head, take_length
+from redoubt.sip.lines import Headers, Lines, gathered, one_by_one, read_head, take_length
 from redoubt.sip.names import canonical
 from redoubt.sip.reasons import REASONS
 from redoubt.sip.uri import Uri, parse_uri
 
 T = TypeVar("T")
-MANDATORY = frozenset(("Via", "From", "To", "Call-ID", "CSeq"))  # RFC 3261 8.1.1, without Max-Forwards (RFC 2543)
+MANDATORY = ("Via", "From", "To", "Call-ID", "CSeq")  # RFC 3261 8.1.1, without Max-Forwards (RFC 2543)
+REQUIRED = frozenset(MANDATORY)
 
 
 class Message:
     """What requests and responses share. Header names are canonical, values unfolded and otherwise raw."""
 
-    __slots__ = ("_every", "_first", "body", "headers")
+    __slots__ = ("_lines", "_views", "body")
 
-    def __init__(self, headers: Headers | None = None, body: bytes = b"") -> None:
-        self.headers: Headers = [] if headers is None else headers
+    def __init__(self, headers: Iterable[tuple[str, str]] | Lines = (), body: bytes = b"") -> None:
+        self._lines: Lines = headers if isinstance(headers, dict) else gathered(headers)
+        self._views: dict[str, tuple[Any, ...]] = {}  # all values of a name, parsed
         self.body = body
-        self._first: dict[str, Any] = {}
-        self._every: dict[str, tuple[Any, ...]] = {}
 
     # ---- raw values
 
+    @property
+    def headers(self) -> Headers:
+        """Every line; those of one name stand together."""
+        return one_by_one(self._lines)
+
     def get(self, name: str) -> str | None:
         """The first line of that name."""
-        for known, value in self.headers:
-            if known == name:
-                return value
-        return None
+        known = self._lines.get(name)
+        return None if known is None else known[0]
 
     def all(self, name: str) -> list[str]:
         """Every line of that name."""
-        return [value for known, value in self.headers if known == name]
+        return list(self._lines.get(name, ()))
 
     def has(self, name: str) -> bool:
         """Whether there is a line of that name."""
-        return self.get(name) is not None
+        return name in self._lines
+
+    def present(self, names: frozenset[str]) -> frozenset[str]:
+        """Which of these names the message has lines of."""
+        return names.intersection(self._lines)
 
     def set(self, name: str, value: str) -> None:
         """Replace the first line of that name and drop the others, or append."""
-        self._replace(canonical(name), [value])
+        name = canonical(name)
+        self._lines[name] = (value,)
+        self._views.pop(name, None)
 
     def add(self, name: str, value: str) -> None:
         """Append a line."""
         name = canonical(name)
-        self._forget(name)
-        self.headers.append((name, value))
+        self._lines[name] = (*self._lines.get(name, ()), value)
+        self._views.pop(name, None)
+
+    def extend(self, headers: Iterable[tuple[str, str]]) -> None:
+        """Append lines."""
+        for name, value in headers:
+            self.add(name, value)
 
     def push(self, name: str, value: str) -> None:
         """Insert before the first line of that name; else Via at the top, others after the Vias."""
         name = canonical(name)
-        self._forget(name)
-        self.headers.insert(self._place_of(name), (name, value))
+        lines = self._lines
+        if name in lines:
+            lines[name] = (value, *lines[name])
+            self._views.pop(name, None)
+        elif name == "Via" or "Via" not in lines:
+            self._lines = {name: (value,), **lines}
+        else:
+            self._lines = {"Via": lines["Via"], name: (value,), **lines}
 
     def remove(self, name: str) -> None:
         """Drop every line of that name."""
-        self._forget(name)
-        if self.get(name) is not None:
-            self.headers = [pair for pair in self.headers if pair[0] != name]
+        if self._lines.pop(name, None) is not None:
+            self._views.pop(name, None)
 
     # ---- typed views
 
     def first(self, field: Field[T]) -> T | None:
         """The first value; None if the header is absent; SipError 400 if it is malformed."""
         name = field.name
-        known: T | None = self._first.get(name)
+        known: tuple[T, ...] | None = self._views.get(name)
         if known is not None:
-            return known
-        text = self.get(name)
-        if text is None:
+            return known[0]
+        lines = self._lines.get(name)
+        if lines is None:
             return None
-        value = field.parse(split_list(text)[0] if field.listed else text)
-        self._first[name] = value
+        text = lines[0]
+        if field.listed and "," in text:
+            return field.parse(split_list(text)[0])  # what follows may be malformed, and nobody asked for it
+        value = field.parse(text)
+        if len(lines) == 1:
+            self._views[name] = (value,)
         return value
 
     def need(self, field: Field[T]) -> T:
         """The first value, which the message must have."""
-        known: T | None = self._first.get(field.name)
-        if known is None:
-            known = self.first(field)
-            if known is None:
-                raise malformed(f"{field.name} is missing", "RFC 3261 8.1.1")
-        return known
+        value = self.first(field)
+        if value is None:
+            raise malformed(f"{field.name} is missing", "RFC 3261 8.1.1")
+        return value
 
     def every(self, field: Field[T]) -> tuple[T, ...]:
         """All values, over all lines and commas."""
         name = field.name
-        known: tuple[T, ...] | None = self._every.get(name)
-        if known is not None:
-            return known
-        texts = self.all(name)
-        if field.listed:
-            texts = [element for text in texts for element in split_list(text)]
-        values = tuple([field.parse(text) for text in texts])
-        self._every[name] = values
-        return values
+        known: tuple[T, ...] | None = self._views.get(name)
+        if known is None:
+            lines = self._lines.get(name)
+            if lines is None:
+                return ()
+            known = self._views[name] = field.values(lines)
+        return known
 
     def read(self, fields: Mapping[str, Field[Any]]) -> None:
         """Parse and remember every header that has a field here, in one pass; SipError 400 at a bad one."""
-        found: dict[str, list[object]] = {}
-        for name, text in self.headers:
-            field = fields.get(name)
-            if field is None or name in self._every:
-                continue
-            parse = field.parse
-            values = [parse(element) for element in split_list(text)] if field.listed else [parse(text)]
-            if name in found:
-                found[name] += values
-            else:
-                found[name] = values
-        for name, values in found.items():
-            self._every[name] = tuple(values)
-            self._first[name] = values[0]
+        views = self._views
+        for name, lines in self._lines.items():
+            if name not in views and (field := fields.get(name)) is not None:
+                views[name] = field.values(lines)
 
     def put(self, field: Field[T], *values: T) -> None:
         """Replace all values of the header; without values, remove it."""
-        name = field.name
-        self._replace(name, [str(value) for value in values])
-        self._every[name] = values
         if values:
-            self._first[name] = values[0]
+            self._lines[field.name] = tuple([str(value) for value in values])
+            self._views[field.name] = values
+        else:
+            self.remove(field.name)
 
     def pop_first(self, field: Field[T]) -> T | None:
         """Remove and return the first value, whether it has a line of its own or starts a comma list."""
@@ -140,19 +149,23 @@ class Message:
         if value is None:
             return None
         name = field.name
-        at = self._place_of(name)
-        rest = split_list(self.headers[at][1])[1:] if field.listed else []
-        self._forget(name)
-        if rest:
-            self.headers[at] = (name, ", ".join(rest))
+        line, *lines = self._lines[name]
+        if field.listed and "," in line and (rest := split_list(line)[1:]):
+            lines.insert(0, ", ".join(rest))
+        known = self._views.pop(name, ())
+        if lines:
+            self._lines[name] = tuple(lines)
+            if len(known) > 1:
+                self._views[name] = known[1:]
         else:
-            del self.headers[at]
+            del self._lines[name]
         return value
 
     @property
     def call_id(self) -> str:
         """Raw: compared octet by octet (RFC 3261 20.8)."""
-        return self.get("Call-ID") or ""
+        known = self._lines.get("Call-ID")
+        return "" if known is None else known[0]
 
     @property
     def cseq(self) -> CSeq:
@@ -171,38 +184,14 @@ class Message:
 
     # ---- inside
 
-    def _forget(self, name: str) -> None:
-        self._first.pop(name, None)
-        self._every.pop(name, None)
-
-    def _place_of(self, name: str) -> int:
-        after_vias = 0
-        for at, (known, _) in enumerate(self.headers):
-            if known == name:
-                return at
-            if known == "Via":
-                after_vias = at + 1
-        return 0 if name == "Via" else after_vias
-
-    def _replace(self, name: str, values: list[str]) -> None:
-        self._forget(name)
-        headers = self.headers
-        places = [at for at, pair in enumerate(headers) if pair[0] == name]
-        if len(places) == 1 == len(values):  # nearly always
-            headers[places[0]] = (name, values[0])
-            return
-        at = places[0] if places else len(headers)
-        tail = [pair for pair in headers[at:] if pair[0] != name]
-        headers[at:] = [(name, value) for value in values] + tail
-
     def _copy_into(self, other: "Message") -> None:
-        other.headers = self.headers.copy()
+        other._lines = self._lines.copy()
+        other._views = self._views.copy()
         other.body = self.body
-        other._first = self._first.copy()
-        other._every = self._every.copy()
 
     def _octets(self, start: str) -> bytes:
-        lines = [start, *map(": ".join, self.headers), f"Content-Length: {len(self.body)}", "", ""]
+        lines = [f"{name}: {value}" for name, values in self._lines.items() for value in values]
+        lines = [start, *lines, f"Content-Length: {len(self.body)}", "", ""]
         text = "\r\n".join(lines)
         if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
             raise ValueError("a header value that this process made has a line end in it")
@@ -214,7 +203,9 @@ class Request(Message):
 
     __slots__ = ("_uri", "method")
 
-    def __init__(self, method: str, uri: str, headers: Headers | None = None, body: bytes = b"") -> None:
+    def __init__(
+        self, method: str, uri: str, headers: Iterable[tuple[str, str]] | Lines = (), body: bytes = b""
+    ) -> None:
         super().__init__(headers, body)
         self.method = method
         self._uri = uri
@@ -250,10 +241,13 @@ class Request(Message):
         headers: tuple[tuple[str, str], ...] = (),
     ) -> "Response":
         """A response to this request (RFC 3261 8.2.6.2). Record-Route is the duty of who makes a dialog."""
-        copied = [pair for pair in self.headers if pair[0] in MANDATORY]
-        if to_tag is not None and not self._has_to_tag():
-            copied = [(n, f"{v};tag={to_tag}" if n == "To" else v) for n, v in copied]
-        return Response(status, reason, [*copied, *headers])
+        mine = self._lines
+        response = Response(status, reason, {name: mine[name] for name in MANDATORY if name in mine})
+        if to_tag is not None and "To" in mine and not self._has_to_tag():
+            response._lines["To"] = (f"{mine['To'][0]};tag={to_tag}",)
+        for name, value in headers:
+            response.add(name, value)
+        return response
 
     def _has_to_tag(self) -> bool:
         try:
@@ -275,7 +269,11 @@ class Response(Message):
     __slots__ = ("reason", "status")
 
     def __init__(
-        self, status: int, reason: str | None = None, headers: Headers | None = None, body: bytes = b""
+        self,
+        status: int,
+        reason: str | None = None,
+        headers: Iterable[tuple[str, str]] | Lines = (),
+        body: bytes = b"",
     ) -> None:
         super().__init__(headers, body)
         self.status = status
@@ -342,15 +340,11 @@ def parse_message(data: bytes) -> Request | Response:
 
 def read_message_head(octets: bytes) -> tuple[Request | Response, int | None]:
     """A message without its body, and its Content-Length. Checks what everything that follows relies on."""
-    start, headers = read_head(octets)
-    last = dict(headers)
-    if len(last) != len(headers):
-        check_repeats(headers)
-    if not last.keys() >= MANDATORY:
+    start, lines = read_head(octets)
+    if not lines.keys() >= REQUIRED:
         raise malformed("Via, From, To, Call-ID or CSeq is missing", "RFC 3261 8.1.1")
-    length = last.get("Content-Length")
-    declared = None if length is None else take_length(headers, length)
-    message = _start(start, headers)
+    declared = take_length(lines)
+    message = _start(start, lines)
     message.need(VIA)
     cseq = message.need(CSEQ)
     if isinstance(message, Request) and cseq.method != message.method:
@@ -358,13 +352,13 @@ def read_message_head(octets: bytes) -> tuple[Request | Response, int | None]:
     return message, declared
 
 
-def _start(line: str, headers: Headers) -> Request | Response:
+def _start(line: str, lines: Lines) -> Request | Response:
     """Request-Line or Status-Line (RFC 3261 7.1, 7.2): single blanks, nothing else."""
     if line[:8] == "SIP/2.0 ":
         code, _, reason = line[8:].partition(" ")
         if len(code) != 3 or not code.isascii() or not code.isdigit() or not "100" <= code <= "699":
             raise malformed("a status line has no status code", "RFC 3261 7.2")
-        return Response(int(code), reason, headers)
+        return Response(int(code), reason, lines)
     parts = line.split(" ")
     if len(parts) != 3 or not parts[0] or parts[0].strip(TOKEN) or not parts[1]:
         raise malformed("the start line is malformed", "RFC 3261 7.1")
@@ -375,7 +369,7 @@ def _start(line: str, headers: Headers) -> Request | Response:
             raise malformed("the start line is malformed", "RFC 3261 7.1")
     if parts[1][0] == "<":
         raise malformed("the Request-URI stands in angle brackets", "RFC 4475 3.1.2.7")
-    return Request(parts[0], parts[1], headers)
+    return Request(parts[0], parts[1], lines)
 
 
 def answerable(octets: bytes) -> Request | None:

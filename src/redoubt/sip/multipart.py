@@ -6,7 +6,7 @@ from redoubt import limits
 from redoubt.sip.errors import SipError
 from redoubt.sip.grammar import malformed
 from redoubt.sip.headers.subscription import ContentType
-from redoubt.sip.lines import Headers, check_repeats, read_head
+from redoubt.sip.lines import Lines, one_by_one, read_head
 
 PLAIN = ContentType("text/plain")  # RFC 2046 5.1: what a part without Content-Type is
 
@@ -55,7 +55,7 @@ def _pieces(body: bytes, delimiter: bytes) -> list[bytes]:
 
 
 def _part(octets: bytes, depth: int) -> Part:
-    headers: Headers = []
+    lines: Lines = {}
     if octets[:2] == b"\r\n":
         body = octets[2:]
     else:
@@ -63,9 +63,8 @@ def _part(octets: bytes, depth: int) -> Part:
         if not end:
             raise malformed("a body part has no end of its headers", "RFC 2046 5.1")
         # The first line of a part is a header already, where a message has its start line.
-        _, headers = read_head(b"part\r\n" + head)
-        check_repeats(headers)
-    content_type = next((ContentType.parse(v) for n, v in headers if n == "Content-Type"), PLAIN)
+        _, lines = read_head(b"part\r\n" + head)
+    content_type = ContentType.parse(lines["Content-Type"][0]) if "Content-Type" in lines else PLAIN
     nested = content_type.media_type.startswith("multipart/")
     parts = split_body(content_type, body, depth + 1) if nested else ()
-    return Part(content_type, tuple(headers), body, parts)
+    return Part(content_type, tuple(one_by_one(lines)), body, parts)

@@ -43,11 +43,6 @@ OF_A_PHONE = NETWORK_HEADERS | IDENTITIES | {"P-Access-Network-Info", "Proxy-Req
 FOR_A_PHONE = HIDDEN_HEADERS | CHALLENGES | {"Privacy", "P-Called-Party-ID", "Route"}
 
 
-def present(message: Message, names: frozenset[str]) -> frozenset[str]:
-    """Which of these headers the message has."""
-    return names.intersection([name for name, _ in message.headers])
-
-
 def remove_all(message: Message, names: frozenset[str]) -> None:
     """Removes the headers with these names."""
     for name in names:
@@ -56,7 +51,7 @@ def remove_all(message: Message, names: frozenset[str]) -> None:
 
 def strip_claims(request: Request, context: Context) -> frozenset[str]:
     """Removes what a phone may not say of itself (requirement row 66). Tells which identity headers it wrote."""
-    found = present(request, OF_A_PHONE)
+    found = request.present(OF_A_PHONE)
     if not found:
         return found
     if context.enforces("strip-core-headers"):
@@ -85,7 +80,7 @@ def _check_extensions(request: Request) -> None:
 
 def to_phone(message: Message, context: Context) -> frozenset[str]:
     """What the core says among itself leaves every message to a phone; so do keys. Tells what there was."""
-    found = present(message, FOR_A_PHONE)
+    found = message.present(FOR_A_PHONE)
     if found:
         remove_all(message, found & HIDDEN_HEADERS)
         if not found.isdisjoint(CHALLENGES) and context.enforces("keys-stay-home"):

@@ -8,7 +8,6 @@ from redoubt.cscf.pcscf.screening import (
     IDENTITIES,
     NETWORK_HEADERS,
     OF_A_PHONE,
-    present,
     remove_all,
     to_phone,
 )
@@ -93,7 +92,7 @@ class Passage:
     def screen(self, response: Response) -> None:
         """A phone says in its response neither who it is nor which way it came (TS 24.229 5.2.6.4.4, RFC 3325 5)."""
         context = self._context
-        found = present(response, OF_A_PHONE)
+        found = response.present(OF_A_PHONE)
         if found and context.enforces("strip-core-headers"):
             remove_all(response, found & CLAIMS_IN_RESPONSES)
         if response.all("Via") != self.vias:
