@@ -20,12 +20,9 @@ check: $(STAMP)
 seeds: $(STAMP)
 	REDOUBT_SEEDS=1000 $(BIN)/pytest tests/lab/test_seeds.py -n 2 --dist worksteal
 
-# SIPp and tshark, where this user may install packages; tests that need them say so where they lack.
+# Other people's software that tests run against, where this user may install packages; says which tests lack it else.
 peers:
-	@command -v sipp >/dev/null && command -v tshark >/dev/null || { \
-	  [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
-	  { apt-get update -qq || true; DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends sip-tester tshark >/dev/null; }; } || \
-	  echo "sipp and tshark are not here and can't be installed by this user; the tests with real peers will be skipped"
+	@tests/peers/install.sh
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "Setting up the Python environment in $(VENV) ..."
