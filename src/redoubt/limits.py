@@ -104,3 +104,7 @@ USER_DATA_OCTETS = 256 * 1024
 USER_DATA_IDENTITIES = 256
 USER_DATA_CRITERIA = 256
 USER_DATA_TRIGGERS = 256  # conditions of one trigger point
+
+# Gm: ESP and its associations.
+ESP_REPLAY_WINDOW = 256  # sequence numbers; a burst of a call set-up is reordered by some tens at worst
+HSS_IMPORT_BATCH = 250  # subscribers in one transaction of an import: the store is locked for some 10 ms

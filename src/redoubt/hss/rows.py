@@ -1,6 +1,7 @@
 """Changes and records as rows of SQLite: the one place that knows the columns of schema.sql."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +22,9 @@ from redoubt.hss.store import (
 _encode = msgspec.json.Encoder().encode
 _decode_provisioned = msgspec.json.Decoder(Provisioned).decode
 _decode_sets = msgspec.json.Decoder(tuple[SetRegistration, ...]).decode
+
+_INSERT_PRIVATE = "INSERT INTO private_identity VALUES (?, ?, ?, ?, ?, ?, ?)"
+_INSERT_PUBLIC = "INSERT INTO public_identity VALUES (?, ?, ?, ?)"
 
 UPDATES = (SequenceReserved, Assigned, ServerNamed, StrangerChallenged)
 """The changes that break no rule of the tables: they need no savepoint, for they fail with the disk only."""
@@ -53,6 +57,26 @@ def apply(writer: sqlite3.Connection, change: Change) -> None:
             _assign(writer, number, assignment)
 
 
+def add_all(writer: sqlite3.Connection, batch: Sequence[Added]) -> None:
+    """New subscriptions by few statements, marked as incoming: nobody sees them yet."""
+    first = int(writer.execute("SELECT coalesce(max(number), 0) + 1 FROM subscription").fetchone()[0])
+    numbered = list(enumerate(batch, first))
+    writer.executemany("INSERT INTO incoming VALUES (?)", [(number,) for number, _ in numbered])
+    writer.executemany(
+        "INSERT INTO subscription (number, provisioned, sets) VALUES (?, ?, ?)",
+        [
+            (number, _encode(one.provisioned), _encode([SetRegistration() for _ in one.provisioned.sets]))
+            for number, one in numbered
+        ],
+    )
+    writer.executemany(
+        _INSERT_PRIVATE, [row for number, one in numbered for row in _private_rows(number, one.privates)]
+    )
+    writer.executemany(
+        _INSERT_PUBLIC, [row for number, one in numbered for row in _public_rows(number, one.provisioned)]
+    )
+
+
 def _assign(writer: sqlite3.Connection, number: int, assignment: Assignment) -> None:
     writer.execute(
         "UPDATE subscription SET server_name = ?, candidate = ?, sets = ? WHERE number = ?",
@@ -66,22 +90,24 @@ def _add(writer: sqlite3.Connection, provisioned: Provisioned, privates: tuple[N
         "INSERT INTO subscription (provisioned, sets) VALUES (?, ?)", (_encode(provisioned), _encode(sets))
     )
     number = cursor.lastrowid or 0
-    writer.executemany(
-        "INSERT INTO private_identity VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(one.impi, number, n, one.algorithm, one.amf, one.sealed, one.seq) for n, one in enumerate(privates)],
-    )
+    writer.executemany(_INSERT_PRIVATE, _private_rows(number, privates))
     _add_identities(writer, number, provisioned)
 
 
 def _add_identities(writer: sqlite3.Connection, number: int, provisioned: Provisioned) -> None:
-    writer.executemany(
-        "INSERT INTO public_identity VALUES (?, ?, ?, ?)",
-        [
-            (identity.impu, number, position, identity.wildcard)
-            for position, one in enumerate(provisioned.sets)
-            for identity in one.identities
-        ],
-    )
+    writer.executemany(_INSERT_PUBLIC, _public_rows(number, provisioned))
+
+
+def _private_rows(number: int, privates: tuple[NewPrivate, ...]) -> list[tuple[Any, ...]]:
+    return [(one.impi, number, n, one.algorithm, one.amf, one.sealed, one.seq) for n, one in enumerate(privates)]
+
+
+def _public_rows(number: int, provisioned: Provisioned) -> list[tuple[Any, ...]]:
+    return [
+        (identity.impu, number, position, identity.wildcard)
+        for position, one in enumerate(provisioned.sets)
+        for identity in one.identities
+    ]
 
 
 def subscription_of(number: int, row: tuple[Any, ...], privates: list[tuple[Any, ...]]) -> Subscription:

@@ -27,5 +27,7 @@ CREATE TABLE public_identity (
     position INTEGER NOT NULL,          -- which registration set
     wildcard TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
+-- Subscriptions of an import under way: rows that nobody sees until this table is emptied in one commit.
+CREATE TABLE incoming (number INTEGER PRIMARY KEY);
 CREATE INDEX public_identity_subscription ON public_identity (subscription);
 CREATE INDEX public_identity_wildcard ON public_identity (wildcard) WHERE wildcard <> '';

@@ -18,12 +18,14 @@ from redoubt.config import ConfigError
 from redoubt.hss.keys import NONCE_OCTETS, NotSealedHere, Seal
 from redoubt.hss.records import Subscription
 from redoubt.hss.rows import UPDATES, apply, subscription_of
-from redoubt.hss.store import Change, Conflict, StoreFailed
+from redoubt.hss.sqlite_import import SqliteImport, clear_away, connect
+from redoubt.hss.store import Change, Conflict, Import, StoreFailed
 from redoubt.limits import HSS_WRITES_WAITING
 from redoubt.secret import Secret
 from redoubt.sources import Randomness
 
 VERSION = 1
+INCOMING = "CREATE TABLE IF NOT EXISTS incoming (number INTEGER PRIMARY KEY)"
 COMMIT_SPACING_S = 0.002  # between the starts of two commits: under load, what a commit costs is shared by more
 LOCK_RETRY_S = 0.02
 LOCK_RETRIES = 50  # a command that provisions holds the lock for milliseconds; a second is a fault
@@ -32,8 +34,10 @@ INLINE_CHANGES = 256  # more (an import) run in the thread, so that the loop goe
 # One statement instead of one a table: each costs a read transaction of its own.
 _LOAD = (
     "SELECT provisioned, server_name, candidate, sets, impi, algorithm, amf, sealed, reserved_seq"
-    " FROM subscription LEFT JOIN private_identity ON subscription = number WHERE number = ? ORDER BY position"
+    " FROM subscription LEFT JOIN private_identity ON subscription = number"
+    " WHERE number = ? AND number NOT IN (SELECT number FROM incoming) ORDER BY position"
 )
+_NUMBERS = "SELECT number FROM subscription WHERE number NOT IN (SELECT number FROM incoming) ORDER BY number"
 
 Waiting = tuple[Sequence[Change], asyncio.Future[None]]
 
@@ -42,8 +46,9 @@ class SqliteStore:
     """Satisfies `redoubt.hss.store.Store`. One reader and one writer connection."""
 
     def __init__(self, path: Path) -> None:
-        self._reader = _connect(path)
-        self._writer = _connect(path)
+        self._path = path
+        self._reader = connect(path)
+        self._writer = connect(path)
         self._executor = ThreadPoolExecutor(1, "hss-store")
         self._waiting: list[Waiting] = []
         self._committing = False
@@ -61,7 +66,8 @@ class SqliteStore:
 
     def wildcards(self) -> list[tuple[str, int, int]]:
         rows = self._all(
-            "SELECT wildcard, subscription, position FROM public_identity WHERE wildcard <> '' ORDER BY impu"
+            "SELECT wildcard, subscription, position FROM public_identity WHERE wildcard <> ''"
+            " AND subscription NOT IN (SELECT number FROM incoming) ORDER BY impu"
         )
         return [(pattern, number, position) for pattern, number, position in rows]
 
@@ -72,7 +78,7 @@ class SqliteStore:
         return subscription_of(number, rows[0][:4], [row[4:] for row in rows if row[4] is not None])
 
     def numbers(self) -> list[int]:
-        return [row[0] for row in self._all("SELECT number FROM subscription ORDER BY number")]
+        return [row[0] for row in self._all(_NUMBERS)]
 
     def generation(self) -> int:
         """SQLite's data_version as the writer sees it: it moves when any other connection commits."""
@@ -89,6 +95,9 @@ class SqliteStore:
         if not self._committing:
             self._schedule(loop)
         await done
+
+    async def begin_import(self) -> Import:
+        return await SqliteImport.begin(self._path)
 
     async def close(self) -> None:
         """Ends after the last commit."""
@@ -213,13 +222,6 @@ def _run(writer: sqlite3.Connection, group: list[Waiting]) -> list[StoreFailed |
     return _commit(writer, _apply_all(writer, group))
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute("PRAGMA synchronous = FULL")
-    return connection
-
-
 def open_store(path: Path | str, key: Secret, randomness: Randomness) -> SqliteStore:
     """Opens or makes the store. Raises ConfigError if the file is of another version or under another key."""
     path = Path(path)
@@ -230,6 +232,7 @@ def open_store(path: Path | str, key: Secret, randomness: Randomness) -> SqliteS
             _prepare(connection, path, Seal(key), randomness)
             connection.execute("COMMIT")
         connection.close()
+        clear_away(path)
         path.chmod(0o600)
         return SqliteStore(path)
     except (sqlite3.Error, OSError) as fault:
@@ -251,6 +254,7 @@ def _prepare(connection: sqlite3.Connection, path: Path, seal: Seal, randomness:
             f"hss.database: {path} has version {version}, this Redoubt reads version {VERSION};"
             " use the release that wrote it"
         )
+    connection.execute(INCOMING)
     mark = connection.execute("SELECT value FROM property WHERE name = 'key-check'").fetchone()[0]
     try:
         seal.open("", mark)

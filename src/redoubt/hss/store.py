@@ -83,6 +83,23 @@ class Removed:
 Change = SequenceReserved | Assigned | ServerNamed | StrangerChallenged | Added | Reprovisioned | Removed
 
 
+class Import(Protocol):
+    """Many new subscriptions, which come to life together with `commit`; until then nobody sees them.
+
+    Whoever changes single subscriptions meanwhile does not wait for it.
+    """
+
+    async def add(self, batch: Sequence[Added]) -> None:
+        """Raises Conflict if an identity is taken; then only `abandon` may follow."""
+        ...
+
+    async def commit(self) -> None: ...
+
+    async def abandon(self) -> None:
+        """Takes everything out again."""
+        ...
+
+
 class Store(Protocol):
     """Reads answer at once from the last commit; `write` returns once its changes are on the disk together.
 
@@ -112,5 +129,9 @@ class Store(Protocol):
         ...
 
     async def write(self, changes: Sequence[Change]) -> None: ...
+
+    async def begin_import(self) -> Import:
+        """One at a time; raises StoreFailed while another runs."""
+        ...
 
     async def close(self) -> None: ...
