@@ -68,6 +68,16 @@ class DeregistrationReason(IntEnum):
     REMOVE_S_CSCF = 3
 
 
+class IdentityType(IntEnum):
+    """What a public identity stands for (TS 29.228 B.2.1A and Annex E)."""
+
+    PUBLIC_USER_IDENTITY = 0
+    DISTINCT_PSI = 1
+    WILDCARDED_PSI = 2
+    WILDCARDED_IMPU = 3
+    IMPU_WILDCARD = 4
+
+
 class AuthenticationVector(Struct, frozen=True, gc=False):
     """A quintet (TS 33.102 6.3.2). RAND and AUTN 16 octets, XRES 4 to 32, CK and IK 16 or 32."""
 
@@ -93,6 +103,8 @@ class PublicIdentity(Struct, frozen=True, gc=False):
     barred: bool = False
     display_name: str = ""
     wildcard: str = ""
+    identity_type: IdentityType = IdentityType.PUBLIC_USER_IDENTITY
+    alias_group: str = ""
 
 
 class InitialFilterCriterion(Struct, frozen=True, gc=False):
@@ -102,11 +114,20 @@ class InitialFilterCriterion(Struct, frozen=True, gc=False):
     server_name: str
     default_handling: int = 0
     trigger: str = ""  # the TriggerPoint element, as XML
+    profile_part: int | None = None  # 0: while registered, 1: while not, None: both
+    service_info: str = ""  # handed to the application server in a third-party REGISTER
+    register_request: bool = False  # whether it gets the user's REGISTER too, and the answer to it
+    register_response: bool = False
 
 
 class ServiceProfile(Struct, frozen=True, gc=False):
+    """Identities that are served alike (TS 29.228 B.2.1)."""
+
     identities: tuple[PublicIdentity, ...]
     criteria: tuple[InitialFilterCriterion, ...] = ()
+    shared_criteria: tuple[int, ...] = ()  # sets that the S-CSCF knows by number
+    media_profile: int | None = None  # Subscribed Media Profile: what a session may carry
+    service_ids: tuple[str, ...] = ()
 
 
 class UserProfile(Struct, frozen=True, gc=False):
