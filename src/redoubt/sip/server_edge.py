@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from redoubt import limits
+from redoubt.sip.client_flows import ClientFlows
 from redoubt.sip.client_table import ClientTable
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import REASON, VIA
@@ -24,6 +25,7 @@ from redoubt.sip.stack_wire import Wire, named
 from redoubt.sip.transaction import Surroundings
 from redoubt.sip.transaction_timers import TIMER_C_S, profile_of
 from redoubt.sip.validate import check_request
+from redoubt.sip.way_back import way_back
 from redoubt.transport.flow import Address, Flow, FlowFailed, Zone
 from redoubt.transport.stun import binding_response
 
@@ -46,6 +48,7 @@ class Edge:
     wire: Wire
     around: Surroundings
     clients: ClientTable
+    flows: ClientFlows
     servers: ServerTable
     draining: bool = False
     running: set[asyncio.Task[None]] = field(default_factory=set)
@@ -229,7 +232,9 @@ class Edge:
         elif asks_rport or via.address != host or via.received is not None:
             marked = via.at_source(host, port if asks_rport else None)
             _replace_top_via(request, marked)
-        if asks_rport or entrance.flow_to is None or flow.is_reliable:
+        if flow.is_reliable:
+            return way_back(flow, via, self.flows, self.context)
+        if asks_rport or entrance.flow_to is None:
             return flow
         wanted = (host, via.port or DEFAULT_PORT["udp"])
         return flow if wanted == flow.remote else entrance.flow_to(wanted)

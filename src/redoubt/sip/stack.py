@@ -52,7 +52,7 @@ class Stack:
         self._flows = ClientFlows(self.connections, accept, self._vouch_stream, tls, sent_by_host)
         self._clients = ClientTable(context, around, self._flows)
         self._servers = ServerTable(around)
-        self._edge = Edge(context, self._wire, around, self._clients, self._servers)
+        self._edge = Edge(context, self._wire, around, self._clients, self._flows, self._servers)
         self.resolver = resolver or Resolver(context.randomness)
         self.outbound = Outbound(context, self._clients, self._flows, self.resolver, self._wire.send)
         self._listening: list[asyncio.Server] = []
