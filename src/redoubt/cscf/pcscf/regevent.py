@@ -6,11 +6,15 @@ from math import inf
 
 from redoubt.cscf.lapses import Ends
 from redoubt.cscf.pcscf.bindings import Binding, Bindings
-from redoubt.cscf.reginfo import ContactInfo, parse_reginfo
+from redoubt.cscf.reginfo import MEDIA_TYPE, ContactInfo, RegInfo, parse_reginfo
 from redoubt.sip.errors import SipError
-from redoubt.sip.fields import SUBSCRIPTION_STATE
+from redoubt.sip.fields import CSEQ, FROM, SUBSCRIPTION_STATE, TO
+from redoubt.sip.headers.addresses import NameAddr
+from redoubt.sip.headers.cseq import CSeq
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context, Exchange, Service, originate
+from redoubt.sip.uri import parse_uri
+from redoubt.sip.validate import BY_NAME
 
 SUBSCRIPTION_S = 600_000  # longer than any registration (TS 24.229 5.2.3)
 LAST_NOTIFY_S = 32.0  # 64*T1: when nobody of a set is left, its last NOTIFY may still come
@@ -46,6 +50,20 @@ class Subscriptions:
         self._by_impu: dict[str, Subscription] = {}
         self._by_call_id: dict[str, Subscription] = {}
         self._expiries: Ends[Subscription] = Ends(self._due)
+        self._own = parse_uri(uri)
+        self._template = Request(
+            "SUBSCRIBE",
+            "",
+            [
+                ("Max-Forwards", "70"),
+                ("Contact", f"<{uri}>"),
+                ("Event", "reg"),
+                ("Accept", MEDIA_TYPE),
+                ("Expires", str(SUBSCRIPTION_S)),
+                ("P-Asserted-Identity", f"<{uri}>"),
+            ],
+        )
+        self._template.read(BY_NAME)
 
     def __len__(self) -> int:
         return len(self._by_impu)
@@ -94,22 +112,12 @@ class Subscriptions:
     async def _subscribe(self, subscription: Subscription) -> None:
         """SUBSCRIBE by TS 24.229 5.2.3; failure is told and leaves nothing, the next registration tries again."""
         context = self._context
-        request = Request(
-            "SUBSCRIBE",
-            subscription.impu,
-            [
-                ("From", f"<{self._uri}>;tag={subscription.from_tag}"),
-                ("To", f"<{subscription.impu}>"),
-                ("Call-ID", subscription.call_id),
-                ("CSeq", "1 SUBSCRIBE"),
-                ("Max-Forwards", "70"),
-                ("Contact", f"<{self._uri}>"),
-                ("Event", "reg"),
-                ("Accept", "application/reginfo+xml"),
-                ("Expires", str(SUBSCRIPTION_S)),
-                ("P-Asserted-Identity", f"<{self._uri}>"),
-            ],
-        )
+        request = self._template.copy()
+        request.uri = subscription.impu
+        request.put(FROM, NameAddr(None, self._own, (("tag", subscription.from_tag),)))
+        request.put(TO, NameAddr(None, request.request_uri))
+        request.set("Call-ID", subscription.call_id)
+        request.put(CSEQ, CSeq(1, "SUBSCRIBE"))
         response = await originate(self._next, request, context)
         if response is None or not response.is_success:
             status = "no answer" if response is None else str(response.status)
@@ -136,16 +144,15 @@ class Subscriptions:
         was_active = subscription.version >= 0
         state = request.first(SUBSCRIPTION_STATE)
         if request.body:
-            self._apply(request.body, subscription)
+            self._apply(request.document(RegInfo) or parse_reginfo(request.body), subscription)
         if state is not None and state.state == "terminated":
             self._remove(subscription)
             if was_active and (live := self._live(subscription)):  # and the phone has made another registration
                 self.ensure(live[0], subscription.heard_at)
         return request.response(200)
 
-    def _apply(self, document: bytes, subscription: Subscription) -> None:
+    def _apply(self, info: RegInfo, subscription: Subscription) -> None:
         """TS 24.229 5.2.5.2. A document that is older than the last one, or of an older REGISTER, changes nothing."""
-        info = parse_reginfo(document)
         if info.version <= subscription.version:
             return
         subscription.version = info.version

@@ -15,11 +15,13 @@ from redoubt.cscf.registering import public_identity
 from redoubt.cscf.scscf.registrations import Binding, RegisteredSet
 from redoubt.limits import SUBSCRIPTIONS_PER_SET
 from redoubt.sip.errors import SipError
-from redoubt.sip.fields import CONTACT, EVENT, EXPIRES, P_ASSERTED_IDENTITY
+from redoubt.sip.fields import CONTACT, CSEQ, EVENT, EXPIRES, P_ASSERTED_IDENTITY
 from redoubt.sip.headers.addresses import NameAddr
+from redoubt.sip.headers.cseq import CSeq
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context, Exchange, Service, originate
 from redoubt.sip.uri import SipUri, Uri, parse_uri
+from redoubt.sip.validate import BY_NAME
 
 LIFETIME_S = 600_000  # TS 24.229 5.1.1.3
 DialogId = tuple[str, str, str]  # Call-ID, our tag, theirs
@@ -57,6 +59,10 @@ class RegEvent:
         self._next = next
         self._by_id: dict[DialogId, Subscription] = {}
         self._by_set: dict[RegisteredSet, list[Subscription]] = {}
+        self._template = Request(
+            "NOTIFY", "", [("Max-Forwards", "70"), ("Contact", f"<{uri}>"), ("Content-Type", MEDIA_TYPE)]
+        )
+        self._template.read(BY_NAME)
         self._lapses: Lapses[Subscription] = Lapses()
         self._alarm = Alarm(self._sweep)
 
@@ -194,19 +200,17 @@ class RegEvent:
         left_s = max(0, round(subscription.expires_at - asyncio.get_running_loop().time()))
         over = subscription.ended
         state = f"terminated;reason={over}" if over else f"active;expires={left_s}"
-        headers = [
-            ("Max-Forwards", "70"),
-            *[("Route", route) for route in subscription.routes],
-            ("From", subscription.local),
-            ("To", subscription.remote),
-            ("Call-ID", subscription.id[0]),
-            ("CSeq", f"{subscription.cseq} NOTIFY"),
-            ("Contact", f"<{self._uri}>"),
-            ("Event", subscription.event),
-            ("Subscription-State", state),
-            ("Content-Type", MEDIA_TYPE),
-        ]
-        return Request("NOTIFY", subscription.target, headers, build_reginfo(info))
+        notify = self._template.copy()
+        notify.uri = subscription.target
+        notify.extend([("Route", route) for route in subscription.routes])
+        notify.set("From", subscription.local)
+        notify.set("To", subscription.remote)
+        notify.set("Call-ID", subscription.id[0])
+        notify.put(CSEQ, CSeq(subscription.cseq, "NOTIFY"))
+        notify.set("Event", subscription.event)
+        notify.set("Subscription-State", state)
+        notify.carry(build_reginfo(info), info)
+        return notify
 
     def _registrations(self, subscription: Subscription, full: bool) -> tuple[RegistrationInfo, ...]:
         """A registration element for each identity that is not barred (TS 24.229 5.4.2.1.2)."""
