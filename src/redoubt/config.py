@@ -36,6 +36,11 @@ ListenOn = Annotated[
 ]
 
 
+DiameterOn = Annotated[
+    str, Meta(pattern=r"^(tcp|tls|sctp):.+:\d+$", description="TRANSPORT:HOST:PORT with tcp, tls or sctp")
+]
+
+
 class Section(Struct, forbid_unknown_fields=True, kw_only=True, frozen=True, rename="kebab"):
     """One table of redoubt.toml."""
 
@@ -81,6 +86,8 @@ class ICscfConfig(Section, frozen=True):
 
     uri: str = "sip:icscf.{realm}"
     listen: tuple[ListenOn, ...] = ("udp:127.0.0.1:5071",)
+    diameter_identity: str = "icscf.{realm}"
+    """Its Diameter identity (RFC 6733 4.3.1)."""
     servers: tuple[ServerEntry, ...] = (ServerEntry(uri="sip:scscf.{realm}"),)
 
 
@@ -89,6 +96,8 @@ class SCscfConfig(Section, frozen=True):
 
     uri: str = "sip:scscf.{realm}"
     listen: tuple[ListenOn, ...] = ("udp:127.0.0.1:5072",)
+    diameter_identity: str = "scscf.{realm}"
+    """Its Diameter identity (RFC 6733 4.3.1)."""
     vectors_per_request: Annotated[int, Meta(ge=1, le=16)] = 1
     """Authentication vectors fetched at a time (TS 33.203 6.1.1)."""
     algorithms: tuple[str, ...] = ("AKAv1-MD5",)
@@ -111,6 +120,10 @@ class SCscfConfig(Section, frozen=True):
 class HssConfig(Section, frozen=True):
     """The HSS with its authentication centre (TS 29.228)."""
 
+    diameter: tuple[DiameterOn, ...] = ("tcp:127.0.0.1:3868",)
+    """Where CSCFs and application servers of other processes reach it (Cx, Sh)."""
+    diameter_identity: str = "hss.{realm}"
+    """Its Diameter identity (RFC 6733 4.3.1)."""
     database: str = "hss.sqlite"
     """SQLite file in the state directory."""
     key_file: str = "hss.key"
@@ -119,6 +132,40 @@ class HssConfig(Section, frozen=True):
     """Sequence numbers reserved durably at a time."""
     max_pending_per_user: Annotated[int, Meta(ge=1)] = 8
     """Vectors that one private identity may have fetched within a minute without an answer."""
+
+
+class DiameterPeer(Section, frozen=True):
+    """A Diameter node that this network's Diameter nodes speak with (RFC 6733 5.1)."""
+
+    identity: str
+    """Its Diameter identity: what it says as Origin-Host, and what its certificate holds as a DNS name."""
+    realm: str = "{realm}"
+    connect: str = ""
+    """Where to reach it, as "tcp:HOST:PORT", "tls:HOST:PORT" or "sctp:HOST:PORT"; empty: it connects to us."""
+    addresses: tuple[str, ...] = ()
+    """IP addresses that it may connect from; empty: any that may speak with us at all."""
+    applications: tuple[str, ...] = ("cx", "sh")
+    commands: tuple[str, ...] = ()
+    """Requests that it may send, such as "UAR" or "LIR"; empty: all that its side of the application has."""
+    subscriber_realms: tuple[str, ...] = ()
+    """Domains of the users that it may ask about; empty: all of ours."""
+    speaks_for: tuple[str, ...] = ()
+    """For a Diameter agent: hosts and realms whose requests it passes on."""
+
+
+class DiameterConfig(Section, frozen=True):
+    """Diameter between the HSS, the CSCFs and other operators' or vendors' nodes (RFC 6733)."""
+
+    certificate: str = ""
+    """PEM file of this network's certificates for tls:, with the Diameter identities as DNS names."""
+    key: str = ""
+    """PEM file of the certificate's private key."""
+    authority: str = ""
+    """PEM file of those who may have signed a peer's certificate."""
+    watchdog: Annotated[int, Meta(ge=6, description="seconds")] = 30
+    """Silence of a peer after which it is asked whether it lives (RFC 3539 3.4.1)."""
+    peers: tuple[DiameterPeer, ...] = ()
+    """As [[diameter.peers]]; none: the HSS and the CSCFs of this file, where they run apart."""
 
 
 class AccessConfig(Section, frozen=True):
@@ -143,6 +190,7 @@ class Config(Section, frozen=True):
     i_cscf: ICscfConfig = field(default_factory=ICscfConfig)
     s_cscf: SCscfConfig = field(default_factory=SCscfConfig)
     hss: HssConfig = field(default_factory=HssConfig)
+    diameter: DiameterConfig = field(default_factory=DiameterConfig)
     access: AccessConfig = field(default_factory=AccessConfig)
     test: TestConfig = field(default_factory=TestConfig)
 

@@ -106,6 +106,7 @@ def listening(config: Config) -> Iterator[str]:
     yield from config.p_cscf.core
     yield from config.i_cscf.listen
     yield from config.s_cscf.listen
+    yield from config.hss.diameter
 
 
 def is_loopback(listen: str) -> bool:
