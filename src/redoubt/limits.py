@@ -104,7 +104,15 @@ USER_DATA_OCTETS = 256 * 1024
 USER_DATA_IDENTITIES = 256
 USER_DATA_CRITERIA = 256
 USER_DATA_TRIGGERS = 256  # conditions of one trigger point
+RESTORATION_CONTACTS = 64  # of one private identity, as many as SCscfConfig.max_contacts allows
 
 # Gm: ESP and its associations.
 ESP_REPLAY_WINDOW = 256  # sequence numbers; a burst of a call set-up is reordered by some tens at worst
 HSS_IMPORT_BATCH = 250  # subscribers in one transaction of an import: the store is locked for some 10 ms
+IP_DATAGRAM_OCTETS = 65_535  # RFC 791
+TUNNEL_MTU_OCTETS = 1280  # of inner packets: with ESP and outer headers 1370, which passes GTP and PPPoE links
+FRAGMENTS_PER_DATAGRAM = 64  # the largest datagram in pieces of the tunnel's MTU has 53
+FRAGMENTED_DATAGRAMS = 4_096  # incomplete ones of all phones
+FRAGMENTED_DATAGRAMS_PER_SOURCE = 4  # of one association set: a phone sends its messages one after the other
+FRAGMENTS_OCTETS = 16 * 1024 * 1024  # of incomplete datagrams: beyond it the oldest go
+REASSEMBLY_S = 30.0  # RFC 8200 4.5 allows 60, RFC 1122 3.3.2 asks for as much; SIP retransmits long before
