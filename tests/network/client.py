@@ -92,7 +92,7 @@ class Client(asyncio.DatagramProtocol):
             return
         try:
             self.took(parse_message(data))
-        except MalformedMessage:  # the 400 for a message without, say, To has none either
+        except MalformedMessage:
             self.unreadable.append(data)
             self._news.set()
 

@@ -105,7 +105,7 @@ async def test_a_header_that_may_occur_once_occurs_once(name: str) -> None:
             head, empty, body = octets.partition(b"\r\n\r\n")
             phone.send(head + b"\r\n" + spelling.encode() + b":" + value + empty + body)
         statuses = await phone.statuses(0.1)
-        assert statuses and set(statuses) == {400}
+        assert statuses and set(statuses) == {400} and not phone.unreadable
 
 
 @pytest.mark.parametrize("octets", [b"\0", b"\r", b"\n", b"\n\n", b"\r\r\n", b"\x7f\0", b"\nEvil: yes"])
@@ -146,6 +146,7 @@ async def test_a_missing_header_is_refused_with_an_event(missing: str) -> None:
         request.remove(missing)
         phone.send(request)
         assert await phone.statuses(0.1) == ([] if missing == "Via" else [400])
+        assert not phone.unreadable
         assert net.events(Refused)
         await unharmed(net, alice, bob)
 

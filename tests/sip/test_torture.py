@@ -17,6 +17,8 @@ from redoubt.sip.sdp import parse_sdp
 from redoubt.sip.uri import SipUri
 from redoubt.sip.validate import check_request
 
+from .texts import request as plain_request
+
 VECTORS = Path(__file__).parents[1] / "vectors"
 RFC4475 = VECTORS / "sip-torture-rfc4475"
 RFC5118 = VECTORS / "sip-torture-rfc5118"
@@ -105,6 +107,24 @@ def test_a_malformed_request_can_still_be_answered(name: str) -> None:
     assert asked is not None
     answer = asked.response(refused.value.status, to_tag="x")
     assert answer.get("Via") is not None and answer.to_bytes().startswith(b"SIP/2.0 400 ")
+
+
+@pytest.mark.parametrize("name", ["CSeq", "From", "To", "Call-ID"])
+@pytest.mark.parametrize("change", ["missing", "twice", "unreadable"])
+def test_the_answer_to_a_malformed_request_can_be_read_itself(name: str, change: str) -> None:
+    octets = plain_request()
+    line = next(line for line in octets.split(b"\r\n") if line.startswith(name.encode() + b":")) + b"\r\n"
+    changed = {"missing": b"", "twice": line + line, "unreadable": name.encode() + b": \xff<;\r\n"}[change]
+    malformed = octets.replace(line, changed, 1)
+    try:
+        asked = parse_message(malformed)
+    except MalformedMessage as refused:
+        assert refused.response_to is not None
+        asked = refused.response_to
+    assert isinstance(asked, Request)
+    answer = parse_message(asked.response(400, to_tag="x").to_bytes())
+    assert isinstance(answer, Response) and answer.status == 400
+    assert answer.cseq.method == "OPTIONS" and len(answer.all(name)) == 1
 
 
 def test_the_tortuous_invite_is_read_as_its_author_meant() -> None:

@@ -194,7 +194,10 @@ def _start(line: str, lines: Lines) -> Request | Response:
 
 
 def answerable(octets: bytes) -> Request | None:
-    """As much of a malformed request as its response needs, if that much can be read; never of an ACK."""
+    """As much of a malformed request as its response needs, if that much can be read; never of an ACK.
+
+    So that the response can be read, a header that must be there once is: its first line, or one that says nothing.
+    """
     text = octets[: limits.SIP_HEADER_SECTION_OCTETS].decode("utf-8", "surrogateescape")
     start, *lines = text.replace("\r\n ", " ").replace("\r\n\t", " ").split("\r\n")
     method = start.partition(" ")[0]
@@ -206,8 +209,21 @@ def answerable(octets: bytes) -> Request | None:
         name = canonical(name.strip())
         if name in MANDATORY and "\r" not in value and "\n" not in value and "\0" not in value:
             headers.append((name, value.strip(" \t")))
-    request = Request(method, "sip:malformed.invalid", headers)
+    return _completed(Request(method, "sip:malformed.invalid", headers))
+
+
+def _completed(request: Request) -> Request | None:
     try:
-        return request if request.first(VIA) is not None else None
+        if request.first(VIA) is None:
+            return None
     except SipError:
         return None
+    nobody = {"From": "<sip:malformed.invalid>", "To": "<sip:malformed.invalid>", "Call-ID": "malformed.invalid"}
+    for name, stand_in in nobody.items():
+        request.set(name, request.get(name) or stand_in)
+    try:
+        request.set("CSeq", request.get("CSeq") or "")
+        request.need(CSEQ)
+    except SipError:
+        request.set("CSeq", f"0 {request.method}")
+    return request
