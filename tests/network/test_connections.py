@@ -71,6 +71,18 @@ async def test_a_length_that_lies_is_400_and_ends_the_connection(length: str) ->
         await unharmed(net, alice, bob)
 
 
+async def test_a_malformed_message_in_good_framing_is_400_and_the_connection_goes_on() -> None:
+    """RFC 3261 18.3: whatever else is wrong, Content-Length says where the next message begins."""
+    async with home() as net:
+        stream = await net.stream("alice")
+        wrong = stream.register().to_bytes().replace(b"CSeq: ", b"CSeq: x")
+        last = stream.register()
+        stream.send(wrong + last.to_bytes())
+        assert (await stream.final(last)).status == 401
+        assert await stream.statuses(0.1) == [400, 401] and not stream.unreadable
+        assert not await stream.is_closed(0.1)
+
+
 async def test_a_message_hidden_in_a_body_stays_a_body() -> None:
     """Row 93: pipelined smuggling. What Content-Length counts is a body; what follows is the next message."""
     async with home() as net:

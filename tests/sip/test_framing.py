@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from redoubt.sip.errors import SipError
-from redoubt.sip.framing import PING, BrokenStream, Ping, StreamFramer
-from redoubt.sip.message import Request, Response, parse_message
+from redoubt.sip.framing import PING, BrokenStream, Item, Ping, StreamFramer
+from redoubt.sip.message import MalformedMessage, Request, parse_message
 
 from .texts import REGISTER, request
 
@@ -16,7 +16,7 @@ TORTURE = sorted((Path(__file__).parents[1] / "vectors" / "sip-torture-rfc4475")
 def fed(*pieces: bytes) -> list[str]:
     """What comes out, as text; a broken stream as its status."""
     framer = StreamFramer()
-    found: list[Request | Response | Ping] = []
+    found: list[Item] = []
     for piece in pieces:
         try:
             found += framer.feed(piece)
@@ -26,7 +26,9 @@ def fed(*pieces: bytes) -> list[str]:
     return [shown(item) for item in found]
 
 
-def shown(item: Request | Response | Ping) -> str:
+def shown(item: Item) -> str:
+    if isinstance(item, MalformedMessage):
+        return f"refused: {item.status}"
     return repr(item) if isinstance(item, Ping) else f"{item.headers!r} {item.body!r}"
 
 
@@ -40,7 +42,7 @@ def test_a_torture_message_cut_at_every_octet_reads_as_it_does_whole(path: Path)
 
 def test_pipelined_messages_come_out_in_order() -> None:
     found = StreamFramer().feed(REGISTER + request() + request(body=b"\r\n\r\n"))
-    assert [item.body for item in found if not isinstance(item, Ping)] == [b"body", b"", b"\r\n\r\n"]
+    assert [item.body for item in found if isinstance(item, Request)] == [b"body", b"", b"\r\n\r\n"]
 
 
 def test_a_message_on_a_stream_is_the_same_as_in_a_datagram() -> None:
@@ -97,6 +99,36 @@ def test_a_broken_request_can_be_answered() -> None:
     with pytest.raises(SipError) as broken:
         StreamFramer().feed(request("Content-Length: 7"))
     assert isinstance(broken.value, BrokenStream) and broken.value.response_to is not None
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "status"),
+    [
+        (b"CSeq: ", b"CSeq: x", 400),
+        (b"SIP/2.0\r\n", b"SIP/3.0\r\n", 505),
+        (b"Via: ", b"Via: \r\nX: ", 400),
+        (b"Call-ID: ", b"Call-ID: a\r\nCall-ID: ", 400),
+        (b"To: ", b"X: ", 400),
+    ],
+)
+def test_a_message_that_is_malformed_within_good_framing_costs_itself_only(
+    good: bytes, bad: bytes, status: int
+) -> None:
+    octets = request(body=b"a body")
+    refused = octets.replace(good, bad, 1)
+    assert refused != octets
+    whole = fed(refused + octets)
+    assert whole == [f"refused: {status}", *fed(octets)]
+    assert fed(*[(refused + octets)[at : at + 1] for at in range(len(refused + octets))]) == whole
+
+
+@pytest.mark.parametrize(
+    "doubt",
+    ["l: 0", "Content-Length: 0", "Content-Length : 0", "Content-Length: 4\r\n 5", "no colon", "X: \0", "X: a\nb"],
+)
+def test_a_malformed_message_whose_framing_is_in_doubt_ends_the_stream(doubt: str) -> None:
+    refused = request(doubt).replace(b"CSeq: ", b"CSeq: x")
+    assert fed(refused + request()) == ["400"]
 
 
 def test_a_stream_knows_whether_a_message_has_begun() -> None:

@@ -1,12 +1,14 @@
 """Messages out of a stream (RFC 3261 18.3, RFC 5626 3.5.1): Content-Length alone says where one ends.
 
 A stream whose framing is in doubt is not read further: whoever guesses differently from the next node
-lets a second message be smuggled inside the first (requirement row 93).
+lets a second message be smuggled inside the first (requirement row 93). A message that is malformed within good
+framing costs itself only.
 """
 
 from redoubt import limits
 from redoubt.sip.errors import SipError
 from redoubt.sip.grammar import malformed
+from redoubt.sip.lines import length_despite
 from redoubt.sip.message import MalformedMessage, Request, Response, answerable, read_message_head
 
 END_OF_HEAD = b"\r\n\r\n"
@@ -22,6 +24,7 @@ class Ping:
 
 
 PING = Ping()
+Item = Request | Response | Ping | MalformedMessage
 PONG = b"\r\n"
 
 
@@ -30,7 +33,7 @@ class BrokenStream(MalformedMessage):
 
     def __init__(self, fault: SipError, response_to: Request | None) -> None:
         super().__init__(fault, response_to)
-        self.before: list[Request | Response | Ping] = []
+        self.before: list[Item] = []
 
 
 class StreamFramer:
@@ -41,13 +44,16 @@ class StreamFramer:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
-        self._head: Request | Response | None = None
+        self._head: Request | Response | MalformedMessage | None = None
         self._length = 0
         self._broken = False
 
-    def feed(self, octets: bytes) -> list[Request | Response | Ping]:
-        """The messages that these octets complete. Raises BrokenStream; after that, feeds nothing."""
-        found: list[Request | Response | Ping] = []
+    def feed(self, octets: bytes) -> list[Item]:
+        """The messages that these octets complete, and the faults of those that can't be taken.
+
+        Raises BrokenStream; after that, feeds nothing.
+        """
+        found: list[Item] = []
         if self._broken:
             return found
         self._buffer += octets
@@ -66,7 +72,7 @@ class StreamFramer:
         """Whether no message has begun, so that a slow sender can be told from a silent one."""
         return self._head is None and not self._buffer
 
-    def _next(self) -> Request | Response | Ping | None:
+    def _next(self) -> Item | None:
         if self._head is None:
             blank = self._skip_blank_lines()
             if blank is not None or not self._read_head():
@@ -97,24 +103,33 @@ class StreamFramer:
                 raise BrokenStream(fault, answerable(bytes(self._buffer)))
             return False
         head = bytes(self._buffer[:end])
-        try:
-            message, length = read_message_head(head)
-            if length is None:
-                raise malformed("a message on a stream has no Content-Length", "RFC 3261 18.3")
-            if length > limits.SIP_BODY_OCTETS:
-                raise SipError(413, "the body is too long", "limits.SIP_BODY_OCTETS")
-        except SipError as fault:
-            raise BrokenStream(fault, answerable(head)) from fault
+        self._head, self._length = _read(head)
         del self._buffer[: end + 4]
         self._searched = 0
-        self._head, self._length = message, length
         return True
 
-    def _take_body(self) -> Request | Response | None:
+    def _take_body(self) -> Item | None:
         if len(self._buffer) < self._length:
             return None
         message, self._head = self._head, None
         assert message is not None
-        message.body = bytes(self._buffer[: self._length])
+        if not isinstance(message, MalformedMessage):
+            message.body = bytes(self._buffer[: self._length])
         del self._buffer[: self._length]
         return message
+
+
+def _read(head: bytes) -> tuple[Request | Response | MalformedMessage, int]:
+    """A message or its fault, and the length of the body that follows. Raises BrokenStream when that is in doubt."""
+    message: Request | Response | MalformedMessage
+    try:
+        message, length = read_message_head(head)
+    except SipError as fault:
+        message, length = MalformedMessage(fault, answerable(head)), length_despite(head)
+        if length is None:
+            raise BrokenStream(fault, message.response_to) from fault
+    if length is None:
+        raise BrokenStream(malformed("a message on a stream has no Content-Length", "RFC 3261 18.3"), answerable(head))
+    if length > limits.SIP_BODY_OCTETS:
+        raise BrokenStream(SipError(413, "the body is too long", "limits.SIP_BODY_OCTETS"), answerable(head))
+    return message, length

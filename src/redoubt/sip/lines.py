@@ -64,6 +64,25 @@ def take_length(lines: Lines) -> int | None:
     return None if length is None else number(length[0], 2**53)
 
 
+def length_despite(octets: bytes) -> int | None:
+    """The Content-Length of a head that is refused for another reason; None if any other node might read another."""
+    length: int | None = None
+    name = ""
+    try:
+        for line in _read_lines(octets)[1:]:
+            if line[:1] not in (" ", "\t"):
+                before, colon, value = line.partition(":")
+                name = _unusual_name(before, colon)
+                if name == "Content-Length" and length is None:
+                    length = number(value.strip(" \t"), 2**53)
+                    continue
+            if name == "Content-Length":  # folded, or there twice
+                return None
+    except SipError:
+        return None
+    return length
+
+
 def _read_lines(octets: bytes) -> list[str]:
     if len(octets) > limits.SIP_HEADER_SECTION_OCTETS:
         raise SipError(513, "the header section is too long", "limits.SIP_HEADER_SECTION_OCTETS")

@@ -8,8 +8,8 @@ from functools import partial
 
 from redoubt.sip.client_flows import ClientFlows
 from redoubt.sip.client_table import ClientTable
-from redoubt.sip.framing import PONG, BrokenStream, Ping, StreamFramer
-from redoubt.sip.message import Request, Response
+from redoubt.sip.framing import PONG, BrokenStream, Item, Ping, StreamFramer
+from redoubt.sip.message import MalformedMessage, Request, Response
 from redoubt.sip.outbound import Outbound
 from redoubt.sip.resolver import Resolver
 from redoubt.sip.server_edge import Edge, Entrance
@@ -169,15 +169,18 @@ class Conversation:
             self._flow.close()
             return False
         self._take(found)
-        return bool(found)
+        return any(not isinstance(item, MalformedMessage) for item in found)
 
     def closed(self) -> None:
         self._clients.connection_lost(self._flow)
 
-    def _take(self, found: list[Request | Response | Ping]) -> None:
+    def _take(self, found: list[Item]) -> None:
         for item in found:
             if isinstance(item, Ping):
                 self._pong()
+                continue
+            if isinstance(item, MalformedMessage):
+                self._edge.malformed(item, self._flow, self._entrance)
                 continue
             if self._edge.context.events.tracing:
                 self._edge.wire.received(self._flow, item.to_bytes())
