@@ -116,3 +116,15 @@ FRAGMENTED_DATAGRAMS = 4_096  # incomplete ones of all phones
 FRAGMENTED_DATAGRAMS_PER_SOURCE = 4  # of one association set: a phone sends its messages one after the other
 FRAGMENTS_OCTETS = 16 * 1024 * 1024  # of incomplete datagrams: beyond it the oldest go
 REASSEMBLY_S = 30.0  # RFC 8200 4.5 allows 60, RFC 1122 3.3.2 asks for as much; SIP retransmits long before
+HSS_SERVERS = 1_024  # S-CSCFs remembered by name; an operator has some dozens
+HSS_ATTEMPTS = 64  # at a change that other HSS processes forestall; with four at one user, one in 10^8 needs more
+
+# The REST API for provisioning, whose users hold a token; strangers get as far as its header and no further.
+HSS_REST_BODY_OCTETS = 1024 * 1024  # a thousand subscribers as JSON
+HSS_REST_IMPORT_OCTETS = 32 * 1024 * 1024  # a file of 150 000 subscribers; more goes by `redoubt subscriber import`
+HSS_REST_LISTED = 1_000  # subscribers in one body or one page
+HSS_REST_CONNECTIONS = 64
+HSS_REST_HEADER_OCTETS = 16 * 1024
+HSS_REST_REQUEST_S = 10  # a peer that has sent no whole request header by then is slow on purpose
+HSS_REST_FAILURES = 10  # requests without the token from one source in a minute; the rest get 429
+HSS_REST_SOURCES = 4_096  # remembered sources of such requests

@@ -20,8 +20,12 @@ WITHOUT_M = {
     "One-Time-Notification", "Digest-Realm", "Digest-QoP", "Digest-Algorithm", "Digest-HA1",
 }  # fmt: skip
 
+# Of TS 29.229 6.3.70 and 6.3.71, which are younger than Wireshark 4.0's files.
+YOUNGER = {"P-CSCF-Subscription-Info", "Registration-Time-Out"}
+KINDS = [kind for kind in d.KNOWN.values() if kind.name not in YOUNGER]
 
-@pytest.mark.parametrize("kind", d.KNOWN.values(), ids=lambda kind: kind.name)
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_an_avp_has_the_name_code_and_type_that_wireshark_gives_it(kind: AvpType[object]) -> None:
     fact = BY_CODE[kind.code, kind.vendor]
     theirs = fact["name"].removeprefix("3GPP-").removeprefix("Cx-").removeprefix("Sh-")
@@ -32,7 +36,7 @@ def test_an_avp_has_the_name_code_and_type_that_wireshark_gives_it(kind: AvpType
     assert bool(kind.flags & VENDOR_FLAG) == bool(kind.vendor)
 
 
-@pytest.mark.parametrize("kind", d.KNOWN.values(), ids=lambda kind: kind.name)
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_the_m_bit_is_set_where_it_must_be_and_nowhere_else(kind: AvpType[object]) -> None:
     says = BY_CODE[kind.code, kind.vendor]["mandatory"]
     if kind.name in WITHOUT_M:

@@ -273,6 +273,8 @@ PRIVILEDGED_SENDER_INDICATION = unsigned32("Priviledged-Sender-Indication", 652,
 LIA_FLAGS = unsigned32("LIA-Flags", 653, TGPP, mandatory=False)
 INITIAL_CSEQ_SEQUENCE_NUMBER = unsigned32("Initial-CSeq-Sequence-Number", 654, TGPP, mandatory=False)
 SAR_FLAGS = unsigned32("SAR-Flags", 655, TGPP, mandatory=False)
+P_CSCF_SUBSCRIPTION_INFO = grouped("P-CSCF-Subscription-Info", 660, TGPP, mandatory=False)
+REGISTRATION_TIME_OUT = time("Registration-Time-Out", 661, TGPP, mandatory=False)
 
 # Of SIP-Digest-Authenticate (TS 29.229 6.3.36 to 6.3.41, RFC 4740 9.5)
 DIGEST_REALM = text("Digest-Realm", 104, mandatory=False)
