@@ -132,6 +132,15 @@ class HssConfig(Section, frozen=True):
     """Sequence numbers reserved durably at a time."""
     max_pending_per_user: Annotated[int, Meta(ge=1)] = 8
     """Vectors that one private identity may have fetched within a minute without an answer."""
+    rest: Annotated[str, Meta(pattern=r"^$|^https?:.+:\d+$")] = ""
+    """Where the REST API for provisioning listens: "http:127.0.0.1:8088" (loopback only) or "https:HOST:PORT"; empty:
+    nowhere. `redoubt subscriber` needs none."""
+    rest_certificate: str = ""
+    """PEM file of its certificate chain, for https, relative to the state directory."""
+    rest_key: str = ""
+    """PEM file of that certificate's key."""
+    rest_token_file: str = "rest.token"  # noqa: S105  a file's name
+    """The bearer token that its users send; `redoubt init` makes it."""
 
 
 class DiameterPeer(Section, frozen=True):
