@@ -1,0 +1,282 @@
+"""The security agreement (RFC 3329, TS 33.203 clauses 6, 7.2 and Annex H): offers, policy, choice, comparison.
+
+Both ends read each other's mechanisms here. Nothing is kept: what was agreed is a value, which lives with the
+association set that it made. A list that an attacker edited is found when its copy comes back protected.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from redoubt.gm.algorithms import SOUND_SUITES, Encryption, Integrity, Suite
+from redoubt.gm.esp import RESERVED_SPIS
+from redoubt.sip.errors import SipError
+from redoubt.sip.fields import (
+    PROXY_REQUIRE,
+    REQUIRE,
+    SECURITY_CLIENT,
+    SECURITY_VERIFY,
+    SUPPORTED,
+)
+from redoubt.sip.grammar import number, unquote
+from redoubt.sip.headers.security import SecurityMechanism
+from redoubt.sip.message import Request
+
+MECHANISM = "ipsec-3gpp"
+OPTION = "sec-agree"
+UNPROTECTED_PORTS = (5060, 5061)  # a protected port is none of them (TS 33.203 7.1)
+Mechanisms = tuple[SecurityMechanism, ...]
+
+
+class Mode(StrEnum):
+    """The `mod` parameter; absent means trans (TS 33.203 Annex H)."""
+
+    TRANSPORT = "trans"
+    UDP_TUNNEL = "UDP-enc-tun"  # behind a NAT, Annex M
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """The SPIs and ports of whoever wrote the header: they name its inbound associations (Annex H)."""
+
+    spi_c: int
+    spi_s: int
+    port_c: int
+    port_s: int
+
+    def __post_init__(self) -> None:
+        spis, ports = (self.spi_c, self.spi_s), (self.port_c, self.port_s)
+        if spis[0] == spis[1] or not all(RESERVED_SPIS <= spi < 2**32 for spi in spis):
+            raise ValueError(f"SPIs {spis} are equal or reserved (RFC 4303 2.1)")
+        if ports[0] == ports[1] or any(port in UNPROTECTED_PORTS or not 0 < port < 65_536 for port in ports):
+            raise ValueError(f"ports {ports} are equal or not for protection (TS 33.203 7.1)")
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """One usable mechanism of a header."""
+
+    suite: Suite
+    mode: Mode
+    ends: Ends
+    q: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """What both ends settled for one association set, and the lists that they must repeat."""
+
+    suite: Suite
+    mode: Mode
+    phone: Ends
+    network: Ends
+    client: Mechanisms  # Security-Client as it came
+    server: Mechanisms  # Security-Server as it was sent
+
+
+# Strongest first. Confidentiality weighs most: SIP carries who calls whom.
+STRENGTH = (
+    Suite(Integrity.NULL, Encryption.AES_GCM),
+    Suite(Integrity.HMAC_SHA_1_96, Encryption.AES_CBC),
+    Suite(Integrity.HMAC_MD5_96, Encryption.AES_CBC),
+    Suite(Integrity.HMAC_SHA_1_96, Encryption.DES_EDE3_CBC),
+    Suite(Integrity.HMAC_MD5_96, Encryption.DES_EDE3_CBC),
+    Suite(Integrity.AES_GMAC, Encryption.NULL),
+    Suite(Integrity.HMAC_SHA_1_96, Encryption.NULL),
+    Suite(Integrity.HMAC_MD5_96, Encryption.NULL),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementPolicy:
+    """What one end accepts, best first. `allowed` is worked out once; ValueError when nothing is left of it."""
+
+    preference: tuple[Suite, ...] = STRENGTH
+    floor: Suite = STRENGTH[-1]  # nothing weaker, in the order of STRENGTH
+    confidentiality: bool = True  # demanded (TS 33.203 5.1.3 leaves it to policy)
+    legacy: bool = False  # hmac-md5-96 and des-ede3-cbc, withdrawn in Release 12
+    modes: tuple[Mode, ...] = (Mode.TRANSPORT, Mode.UDP_TUNNEL)
+    required: bool = True
+    allowed: tuple[Suite, ...] = field(init=False, default=())
+
+    def __post_init__(self) -> None:
+        lowest = STRENGTH.index(self.floor)
+        allowed = tuple(
+            suite
+            for suite in self.preference
+            if suite in SOUND_SUITES
+            and STRENGTH.index(suite) <= lowest
+            and (suite.is_confidential or not self.confidentiality)
+            and (self.legacy or not suite.is_legacy)
+        )
+        if not allowed or not self.modes:
+            raise ValueError("the policy for security agreements leaves no algorithms: lower its floor")
+        object.__setattr__(self, "allowed", allowed)
+
+    def mode_for(self, behind_nat: bool) -> Mode | None:
+        """A NAT leaves UDP-enc-tun alone (TS 33.203 M.2); None when policy has no mode for that phone."""
+        if behind_nat:
+            return Mode.UDP_TUNNEL if Mode.UDP_TUNNEL in self.modes else None
+        return self.modes[0]
+
+
+def read_offers(mechanisms: Sequence[SecurityMechanism]) -> tuple[Offer, ...]:
+    """The usable ipsec-3gpp mechanisms of a header, in its order. What is incomplete or out of range is none."""
+    return tuple(offer for mechanism in mechanisms if (offer := _offer(mechanism)) is not None)
+
+
+def _offer(mechanism: SecurityMechanism) -> Offer | None:
+    names = [name for name, _ in mechanism.params]
+    if mechanism.name != MECHANISM or len(set(names)) < len(names):
+        return None
+    try:
+        mode = _MODES[_word(mechanism, "mod", Mode.TRANSPORT.value)]
+        suite = Suite(Integrity(_word(mechanism, "alg", "")), Encryption(_word(mechanism, "ealg", "null")))
+        ends = Ends(
+            _number(mechanism, "spi-c"), _number(mechanism, "spi-s"),
+            _number(mechanism, "port-c"), _number(mechanism, "port-s"),
+        )  # fmt: skip
+        q = float(_word(mechanism, "q", "0"))
+    except (ValueError, KeyError, SipError):
+        return None
+    if _word(mechanism, "prot", "esp") != "esp" or not suite.is_sound or not 0.0 <= q <= 1.0:
+        return None
+    return Offer(suite, mode, ends, q)
+
+
+_MODES = {mode.value.lower(): mode for mode in Mode}
+
+
+def _word(mechanism: SecurityMechanism, name: str, absent: str) -> str:
+    value = mechanism.param(name)
+    return (absent if value is None else value).lower()
+
+
+def _number(mechanism: SecurityMechanism, name: str) -> int:
+    return number(mechanism.param(name) or "", 2**32 - 1)
+
+
+# ---- the network's end
+
+
+def server_list(policy: AgreementPolicy, mode: Mode, ends: Ends | None = None) -> Mechanisms:
+    """Security-Server: all that policy allows, whatever the phone offered (RFC 3329 2.3.1). Without SPIs and ports in a
+    refusal: nothing is set up.
+    """
+    return tuple(
+        _mechanism(suite, mode, ends, f"{1 - place / 10:.1f}") for place, suite in enumerate(policy.allowed, start=1)
+    )
+
+
+def client_list(policy: AgreementPolicy, ends: Ends) -> Mechanisms:
+    """Security-Client of a phone (TS 33.203 7.2): all that it can do, with its own SPIs and ports."""
+    return tuple(_mechanism(suite, mode, ends) for suite in policy.allowed for mode in policy.modes)
+
+
+def _mechanism(suite: Suite, mode: Mode, ends: Ends | None, q: str | None = None) -> SecurityMechanism:
+    params: list[tuple[str, str | None]] = [("q", q)] if q is not None else []
+    params += [
+        ("alg", suite.integrity.value), ("ealg", suite.encryption.value), ("prot", "esp"), ("mod", mode.value),
+    ]  # fmt: skip
+    if ends is not None:
+        params += [
+            ("spi-c", str(ends.spi_c)), ("spi-s", str(ends.spi_s)),
+            ("port-c", str(ends.port_c)), ("port-s", str(ends.port_s)),
+        ]  # fmt: skip
+    return SecurityMechanism(MECHANISM, tuple(params))
+
+
+def written(mechanisms: Mechanisms) -> str:
+    """The header's value."""
+    return ", ".join(str(mechanism) for mechanism in mechanisms)
+
+
+def demanded(request: Request, policy: AgreementPolicy, mode: Mode) -> Mechanisms:
+    """Security-Client of a REGISTER, when the phone asks for an agreement as it must (RFC 3329 2.3.1).
+
+    Raises 494 when it only says that it could, 421 when it does not know of agreements at all.
+    """
+    headers = (("Security-Server", written(server_list(policy, mode))),)
+    asks = OPTION in _options(request.every(REQUIRE)) or OPTION in _options(request.every(PROXY_REQUIRE))
+    offers = request.every(SECURITY_CLIENT)
+    if asks and offers:
+        return offers
+    if asks or offers or OPTION in _options(request.every(SUPPORTED)):
+        raise SipError(494, "the phone offers no agreement where one is demanded", "RFC 3329 2.3.1", headers)
+    raise SipError(421, "the phone knows no security agreement", "RFC 3329 2.3.1", (("Require", OPTION), *headers))
+
+
+def choose(policy: AgreementPolicy, mode: Mode, client: Mechanisms) -> Offer:
+    """The first of our own order that the phone offers (TS 33.203 7.2). Raises 494, before home is asked."""
+    offers = read_offers(client)
+    for suite in policy.allowed:
+        for offer in offers:
+            if offer.suite == suite and offer.mode is mode:
+                return offer
+    raise SipError(
+        494,
+        f"no common algorithms: offered {', '.join(f'{offer.suite} {offer.mode}' for offer in offers) or 'none'}",
+        "TS 33.203 7.2",
+        (("Security-Server", written(server_list(policy, mode))),),
+    )
+
+
+def check_repeated(agreement: Agreement, request: Request) -> None:
+    """The protected REGISTER repeats both lists (TS 33.203 7.2, Annex H). Raises 494: somebody changed one of them."""
+    check_verify(agreement.server, request)
+    if not same(request.every(SECURITY_CLIENT), agreement.client):
+        raise _mismatch("Security-Client is not the one of the first REGISTER", agreement.server)
+
+
+def check_verify(server: Mechanisms, request: Request) -> None:
+    """Security-Verify is the Security-Server that was sent (RFC 3329 2.3.1); on a re-registration, that of the set
+    which carries the request (TS 24.229 5.1.1.4).
+    """
+    if not same(request.every(SECURITY_VERIFY), server):
+        raise _mismatch("Security-Verify is not the Security-Server that was sent", server)
+
+
+def _mismatch(why: str, server: Mechanisms) -> SipError:
+    return SipError(494, why, "RFC 3329 2.3.1, TS 33.203 7.2", (("Security-Server", written(server)),))
+
+
+def same(one: Sequence[SecurityMechanism], other: Sequence[SecurityMechanism]) -> bool:
+    """Equal in all that means something: case, quotes, blanks and the order of parameters don't."""
+    return [_meaning(mechanism) for mechanism in one] == [_meaning(mechanism) for mechanism in other]
+
+
+def _meaning(mechanism: SecurityMechanism) -> tuple[str, list[tuple[str, str]]]:
+    params = [(name, unquote(value).lower() if value is not None else "") for name, value in mechanism.params]
+    return mechanism.name, sorted(params)
+
+
+def strip_agreement(request: Request) -> None:
+    """The agreement ends at the P-CSCF: its headers and option tag go no further (TS 24.229 5.2.2.1)."""
+    request.remove("Security-Client")
+    request.remove("Security-Verify")
+    for option_field in (REQUIRE, PROXY_REQUIRE):
+        tags = request.every(option_field)
+        if OPTION in _options(tags):
+            kept = [tag for tag in tags if tag.lower() != OPTION]
+            request.remove(option_field.name)
+            if kept:
+                request.put(option_field, *kept)
+
+
+def _options(tags: Sequence[str]) -> list[str]:
+    return [tag.lower() for tag in tags]
+
+
+# ---- the phone's end
+
+
+def accept(policy: AgreementPolicy, client: Mechanisms, server: Mechanisms) -> Agreement | None:
+    """What a phone settles for: the first, by q, of the network's list that it offered itself (RFC 3329 2.3.1)."""
+    own = read_offers(client)
+    for theirs in sorted(read_offers(server), key=lambda offer: -offer.q):
+        for mine in own:
+            if (mine.suite, mine.mode) == (theirs.suite, theirs.mode) and mine.suite in policy.allowed:
+                if {mine.ends.spi_c, mine.ends.spi_s} & {theirs.ends.spi_c, theirs.ends.spi_s}:
+                    return None  # all four differ (TS 33.203 7.1): else a packet could be sent back to its sender
+                return Agreement(mine.suite, mine.mode, mine.ends, theirs.ends, client, server)
+    return None

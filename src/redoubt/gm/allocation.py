@@ -1,0 +1,125 @@
+"""SPIs and protected ports of the P-CSCF (TS 33.203 7.1), and whose ports and SPIs a phone's address already has."""
+
+from collections.abc import Collection, Hashable
+
+from redoubt.gm.agreement import UNPROTECTED_PORTS, Ends
+from redoubt.gm.esp import RESERVED_SPIS
+from redoubt.sources import Randomness
+
+
+class NothingLeft(Exception):
+    """No SPI or port can be given; the message says which."""
+
+
+class Taken(Exception):
+    """What the phone offers belongs to another phone at its address (TS 33.203 7.1, M.7)."""
+
+
+class _Address:
+    """What is in use at one address of phones: what the phones there own, and our ports towards it."""
+
+    __slots__ = ("client_ports", "next_client", "owners", "server_load", "server_ports")
+
+    def __init__(self) -> None:
+        self.owners: dict[tuple[str, int], tuple[Hashable, int]] = {}  # a port or SPI: its phone, in how many sets
+        self.server_ports: dict[Hashable, tuple[int, int]] = {}  # a phone: our port towards it, in how many sets
+        self.server_load: dict[int, int] = {}  # our port: for how many phones
+        self.client_ports: set[int] = set()
+        self.next_client = 0
+
+    def claim(self, phone: Hashable, theirs: Ends) -> None:
+        for thing in _things(theirs):
+            self.owners[thing] = (phone, self.owners.get(thing, (phone, 0))[1] + 1)
+
+    def disclaim(self, theirs: Ends) -> None:
+        for thing in _things(theirs):
+            phone, sets = self.owners.pop(thing)
+            if sets > 1:
+                self.owners[thing] = (phone, sets - 1)
+
+
+def _things(theirs: Ends) -> tuple[tuple[str, int], ...]:
+    return ("port", theirs.port_c), ("port", theirs.port_s), ("SPI", theirs.spi_c), ("SPI", theirs.spi_s)
+
+
+class Allocator:
+    """Gives each set two SPIs of its own and a client port that no other set towards that address has.
+
+    The server port stays a phone's until its last set is gone (TS 33.203 7.1); phones at one address are spread over
+    the server ports. A phone may offer again what it offered before, as one does that forgot everything.
+    """
+
+    def __init__(self, randomness: Randomness, server_ports: Collection[int], client_ports: Collection[int]) -> None:
+        wrong = set(server_ports) & set(client_ports) | set(UNPROTECTED_PORTS) & {*server_ports, *client_ports}
+        if wrong or not server_ports or not client_ports:
+            raise ValueError(f"protected ports must be there, be separate and not 5060 or 5061: {sorted(wrong)}")
+        self._random = randomness.octets
+        self._server_ports = tuple(server_ports)
+        self._client_ports = tuple(client_ports)
+        self._spis: set[int] = set()
+        self._addresses: dict[str, _Address] = {}
+
+    @property
+    def spis_in_use(self) -> int:
+        return len(self._spis)
+
+    @property
+    def addresses_in_use(self) -> int:
+        return len(self._addresses)
+
+    def allocate(self, phone: Hashable, address: str, theirs: Ends) -> Ends:
+        """Our ends of a new set; the phone's are its own from now. Raises Taken and NothingLeft."""
+        place = self._addresses.get(address) or _Address()
+        for thing in _things(theirs):
+            if place.owners.get(thing, (phone, 0))[0] != phone:
+                raise Taken(f"{thing[0]} {thing[1]} at {address} is another phone's")
+        ours = self._ends(place, phone, address, theirs)
+        self._addresses[address] = place
+        self._spis |= {ours.spi_c, ours.spi_s}
+        place.claim(phone, theirs)
+        place.client_ports.add(ours.port_c)
+        sets = place.server_ports.get(phone, (0, 0))[1]
+        place.server_ports[phone] = (ours.port_s, sets + 1)
+        if not sets:
+            place.server_load[ours.port_s] = place.server_load.get(ours.port_s, 0) + 1
+        return ours
+
+    def release(self, phone: Hashable, address: str, ours: Ends, theirs: Ends) -> None:
+        """Takes back what `allocate` gave; once."""
+        place = self._addresses[address]
+        self._spis -= {ours.spi_c, ours.spi_s}
+        place.disclaim(theirs)
+        place.client_ports.remove(ours.port_c)
+        server_port, sets = place.server_ports.pop(phone)
+        if sets > 1:
+            place.server_ports[phone] = (server_port, sets - 1)
+        else:
+            place.server_load[server_port] -= 1
+        if not place.client_ports:
+            del self._addresses[address]
+
+    def _ends(self, place: _Address, phone: Hashable, address: str, theirs: Ends) -> Ends:
+        known = place.server_ports.get(phone)
+        server_port = known[0] if known else min(self._server_ports, key=lambda port: place.server_load.get(port, 0))
+        client_port = self._client_port(place, address)
+        spi_c = self._spi((theirs.spi_c, theirs.spi_s))
+        spi_s = self._spi((theirs.spi_c, theirs.spi_s, spi_c))
+        return Ends(spi_c, spi_s, client_port, server_port)
+
+    def _client_port(self, place: _Address, address: str) -> int:
+        """The next in turn, so that one that was just given back rests a while."""
+        count = len(self._client_ports)
+        for step in range(count):
+            at = (place.next_client + step) % count
+            if self._client_ports[at] not in place.client_ports:
+                place.next_client = at + 1
+                return self._client_ports[at]
+        raise NothingLeft(f"no client port is left towards {address}")
+
+    def _spi(self, avoid: Collection[int]) -> int:
+        """Random, so that nobody outside can name an association; never reserved, never in use."""
+        for _ in range(64):  # far less than half are in use: so many misses in a row are a broken generator
+            spi = int.from_bytes(self._random(4), "big")
+            if spi >= RESERVED_SPIS and spi not in self._spis and spi not in avoid:
+                return spi
+        raise NothingLeft("no SPI was free")
