@@ -1,7 +1,7 @@
 """A whole network in a process of its own, for peers that speak to it over sockets.
 
-Reads one line of JSON from standard input: {"config": {section: {option: value}}, "subscribers": [fields, ...]}, prints
-one line with the addresses, and ends with standard input.
+Reads one line of JSON from standard input: {"config": {section: {option: value}}, "subscribers": [fields, ...],
+"only": [function, ...]}, prints one line with the addresses, and ends with standard input.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ from typing import Any
 
 from redoubt.aka.milenage import Milenage
 from redoubt.hss.provisioning import subscriber_of
-from redoubt.network.run import Network
+from redoubt.network.run import FUNCTIONS, Network
 from redoubt.secret import Secret
 from redoubt.sources import SystemRandomness
 
@@ -36,12 +36,14 @@ class RandForSipp:
 
 
 async def serve(asked: dict[str, Any]) -> None:
-    network = await Network.temporary(asked["config"], randomness=RandForSipp())
+    only = asked["only"] or FUNCTIONS
+    network = await Network.temporary(asked["config"], only=only, randomness=RandForSipp())
     try:
         assert network.hss is not None
         await network.hss.administration.add(subscriber_of(fields) for fields in asked["subscribers"])
-        host, port = network.p_cscf_address
-        print(json.dumps({"host": host, "port": port, "listening": network.names}), flush=True)
+        proxy = network.p_cscf_address if "p-cscf" in only else ("", 0)
+        hss = ("", 0)
+        print(json.dumps({"proxy": proxy, "hss": hss, "listening": network.names}), flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     finally:
         await network.close()

@@ -31,10 +31,11 @@ AHEAD = 1000 << 5  # where the card stands that was used elsewhere, while the HS
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """A network that runs in another process."""
+    """A network that runs in another process, or those functions of it that shall."""
 
     proxy: tuple[str, int]
     ports: tuple[int, ...]
+    hss: tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,16 +63,18 @@ def row(user: str, *more: str) -> tuple[str, ...]:
 
 
 @contextmanager
-def served(config: dict[str, Any], subscribers: list[dict[str, Any]]) -> Iterator[Served]:
+def served(
+    config: dict[str, Any], subscribers: list[dict[str, Any]], only: list[str] | None = None
+) -> Iterator[Served]:
     """A network that lives as long as the block, with `ims.test` as its realm."""
-    asked = {"config": {"network": {"realm": "ims.test"}, **config}, "subscribers": subscribers}
+    asked = {"config": {"network": {"realm": "ims.test"}, **config}, "subscribers": subscribers, "only": only}
     with subprocess.Popen(SERVE, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None and process.stdout is not None
         process.stdin.write(json.dumps(asked) + "\n")
         process.stdin.flush()
         told = json.loads(process.stdout.readline())
         ports = {int(address.rpartition(":")[2]) for address in told["listening"]}
-        yield Served((told["host"], told["port"]), tuple(sorted(ports)))
+        yield Served(tuple(told["proxy"]), tuple(sorted(ports)), tuple(told["hss"]))
         process.stdin.close()
         assert process.wait(20) == 0
 
