@@ -140,6 +140,13 @@ def test_answers_survive_the_way() -> None:
                 assert mine.reveal() == theirs.reveal()
 
 
+def test_no_capabilities_are_no_group_because_kamailio_drops_an_answer_with_an_empty_one() -> None:
+    given = UserAuthorizationAnswer(ResultCode.FIRST_REGISTRATION, "", ServerCapabilities())
+    answer = wire(write_uaa(write_uar(UAR), given))
+    assert not answer.has(d.SERVER_CAPABILITIES)
+    assert read_uaa(answer, result(answer)).capabilities is None
+
+
 def test_vectors_are_used_in_the_order_of_their_item_numbers() -> None:
     answer = write_maa(write_mar(MAR), MAR, MultimediaAuthAnswer(ResultCode.SUCCESS, (vector(1), vector(9))))
     answer.avps.reverse()

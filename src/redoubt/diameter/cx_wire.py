@@ -69,6 +69,7 @@ AKA_SCHEMES = frozenset(("digest-akav1-md5", "digest-akav2-md5", "digest-akav2-s
 """What gets quintets; with "Unknown" the S-CSCF leaves the choice to the HSS (TS 29.228 6.3.1)."""
 
 RAND_OCTETS = 16
+_ANY = ServerCapabilities()
 
 
 # ---- UAR (TS 29.229 6.1.1, 6.1.2)
@@ -105,7 +106,7 @@ def write_uaa(to: DiameterMessage, given: UserAuthorizationAnswer | LocationInfo
     made = answer(to, given.result)
     if given.server_name:
         made.add(SERVER_NAME, given.server_name)
-    if given.capabilities is not None:
+    if given.capabilities is not None and given.capabilities != _ANY:  # Kamailio drops an answer with an empty group
         made.add(SERVER_CAPABILITIES, _capabilities(given.capabilities))
     return made
 
