@@ -9,7 +9,7 @@ from redoubt.config import PCscfConfig, SCscfConfig
 from redoubt.cscf.pcscf.pcscf import PCscf
 from redoubt.cscf.scscf.registrations import Binding, Registrations, contact_identity
 from redoubt.cscf.scscf.sessions import Sessions
-from redoubt.diameter.cx import PublicIdentity, ServiceProfile, UserProfile
+from redoubt.diameter.cx import PublicIdentity, ResultCode, ServerAssignmentAnswer, ServiceProfile, UserProfile
 from redoubt.events import EventStream
 from redoubt.network.dispatch import Dispatch
 from redoubt.sip.errors import SipError
@@ -23,6 +23,13 @@ REALM = "ims.example"
 PCSCF = "sip:pcscf.ims.example"
 SCSCF = "sip:scscf.ims.example"
 GM = ("192.0.2.1", 5060)
+
+
+class KnowsEverybody:
+    """The HSS, as far as a called user who is not registered needs one."""
+
+    async def server_assignment(self, *_asked: object) -> ServerAssignmentAnswer:
+        return ServerAssignmentAnswer(ResultCode.SUCCESS)
 
 
 class Core:
@@ -46,8 +53,8 @@ class Core:
             REALM,
             SCSCF,
             self.registrations,
-            None,
-            dispatch,  # type: ignore[arg-type]
+            KnowsEverybody(),  # type: ignore[arg-type]
+            dispatch,
         )
         hosts[REALM] = ("i-cscf", self.icscf)
         hosts["scscf.ims.example"] = ("s-cscf", self.scscf)

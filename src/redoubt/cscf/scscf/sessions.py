@@ -6,6 +6,7 @@ from redoubt.config import SCscfConfig
 from redoubt.cscf.scscf.forking import Fork, breadth_of, targets_of
 from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations
 from redoubt.cscf.scscf.unanswered import reason_of
+from redoubt.cscf.scscf.unregistered import Unregistered
 from redoubt.diameter.cx import Cx
 from redoubt.events import CallEnded, Check, Fault
 from redoubt.sip.errors import SipError
@@ -37,7 +38,7 @@ class Sessions:
         self._own = parse_uri(f"{uri};lr")
         self._to_icscf = f"<sip:{realm};lr>"
         self._registrations = registrations
-        self._cx = cx
+        self._unregistered = Unregistered(context, uri, cx, registrations)
         self._next = next
 
     # ---- the caller's half
@@ -119,7 +120,7 @@ class Sessions:
 
     async def terminating(self, request: Request, exchange: Exchange) -> Response | None:
         """TS 24.229 5.4.3.3: an initial request to a user who is served here."""
-        bindings = self._called_user(request)
+        bindings = await self._called_user(request)
         called = request.uri
         request.set("P-Called-Party-ID", f"<{called}>")
         request.remove("Route")
@@ -134,7 +135,7 @@ class Sessions:
             self._check(request, "the called user answers", False, impu=called, seen=seen, **why._asdict())
         return response
 
-    def _called_user(self, request: Request) -> list[Binding]:
+    async def _called_user(self, request: Request) -> list[Binding]:
         """Steps 1 to 3: the contacts of the called user, if it may be called and has any."""
         uri = request.request_uri
         impu = uri.aor
@@ -142,9 +143,11 @@ class Sessions:
         if found is None and (number := _number_in(uri)):
             impu, found = number, self._registrations.find(number)
         if found is None:
-            raise self._unregistered(
-                request, impu, is_ours=not isinstance(uri, SipUri) or uri.host == self._realm
-            )
+            is_ours = not isinstance(uri, SipUri) or uri.host == self._realm
+            is_ours = is_ours and await self._unregistered.is_known(impu)
+            found = self._registrations.find(impu)  # the user may have come meanwhile
+            if found is None:
+                raise self._not_registered(request, impu, is_ours)
         identity = found.identity(impu)
         if identity is None or identity.barred:
             self._check(
@@ -159,11 +162,11 @@ class Sessions:
             raise SipError(404, f"{impu} is barred", "TS 24.229 5.4.3.3 step 1")
         bindings = self._registrations.contacts(impu, asyncio.get_running_loop().time())
         if not bindings:
-            raise self._unregistered(request, impu, is_ours=True)
+            raise self._not_registered(request, impu, is_ours=True)
         self._check(request, "the called user is registered here", True, impu=impu, clause="TS 24.229 5.4.3.3")
         return bindings
 
-    def _unregistered(self, request: Request, impu: str, is_ours: bool) -> SipError:
+    def _not_registered(self, request: Request, impu: str, is_ours: bool) -> SipError:
         """Not registered, or only on the way to it: 480; not of this network: 404 (TS 24.229 5.4.3.3)."""
         self._check(
             request,
