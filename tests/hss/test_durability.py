@@ -163,7 +163,7 @@ async def test_a_full_disk_refuses_and_recovers(hss: Hss) -> None:
     many = [Subscriber.simple(private(f"u{n}@home.example"), f"sip:u{n}@home.example") for n in range(300)]
     results = [await _added(hss, one) for one in many]
     assert False in results
-    assert len(list(hss.administration.subscriptions())) == 2 + sum(results)
+    assert len([one async for one in hss.administration.subscriptions()]) == 2 + sum(results)
     writer.execute("PRAGMA max_page_count = 1000000")
     assert await _added(hss, many[-1])
     assert await mar(hss) is ResultCode.SUCCESS

@@ -101,7 +101,7 @@ async def test_a_file_is_imported_whole(hss: Hss, tmp_path: Path, name: str) -> 
             )
         )
     assert await hss.administration.add(read_file(path)) == 300
-    assert len(list(hss.administration.subscriptions())) == 302
+    assert len([one async for one in hss.administration.subscriptions()]) == 302
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ async def test_a_conflict_with_the_store_imports_nothing(hss: Hss) -> None:
     fresh = subscriber_of(GOOD)
     with pytest.raises(ProvisioningError):
         await hss.administration.add([fresh, subscriber_of({**GOOD, "impi": "z@home.example", "impus": ALICE_IMPU})])
-    assert len(list(hss.administration.subscriptions())) == 2
+    assert len([one async for one in hss.administration.subscriptions()]) == 2
 
 
 async def test_what_a_command_writes_the_running_hss_sees(tmp_path: Path) -> None:

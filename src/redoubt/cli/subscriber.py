@@ -121,7 +121,7 @@ def list_(config_path: Path, as_json: bool) -> None:
 
     async def work() -> list[dict[str, Any]]:
         async with offline(directory, config.hss, config.network.realm) as administration:
-            return [described(subscription) for subscription in administration.subscriptions()]
+            return [described(subscription) async for subscription in administration.subscriptions()]
 
     found = run(work())
     if as_json:

@@ -4,7 +4,7 @@ TS 29.228 clauses 6.1.3 (RTR) and 6.2.2 (PPR). The store changes first, then the
 reached, what it does next with the user is refused by the HSS.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 
 from msgspec.structs import replace
 
@@ -21,6 +21,8 @@ from redoubt.hss.subscriber import ProvisioningError, Subscriber, added, canonic
 from redoubt.hss.subscriptions import Subscriptions
 from redoubt.limits import HSS_WILDCARDS
 from redoubt.sip.service import Context
+
+PAGE = 250  # subscriptions read at a time when all are
 
 
 class Administration:
@@ -45,7 +47,7 @@ class Administration:
         changes = [added(one, self._seal, self._context.randomness) for one in subscribers]
         if not changes:
             return 0
-        self._check_wildcards(change.provisioned for change in changes)
+        await self._check_wildcards(change.provisioned for change in changes)
         try:
             await self._subscriptions.commit(changes)
         except Conflict as fault:
@@ -53,7 +55,7 @@ class Administration:
         self._subscriptions.provisioning_changed()
         return len(changes)
 
-    def _check_wildcards(self, new: Iterable[Provisioned]) -> None:
+    async def _check_wildcards(self, new: Iterable[Provisioned]) -> None:
         wildcards = [
             identity
             for provisioned in new
@@ -61,7 +63,7 @@ class Administration:
             for identity in one.identities
             if identity.wildcard
         ]
-        if wildcards and len(wildcards) + len(self._store.wildcards()) > HSS_WILDCARDS:
+        if wildcards and len(wildcards) + len(await self._store.wildcards()) > HSS_WILDCARDS:
             raise ProvisioningError("wildcards", f"at most {HSS_WILDCARDS} in all")
 
     async def show(self, identity: str) -> Subscription:
@@ -74,12 +76,13 @@ class Administration:
             raise ProvisioningError("identity", f"{identity} is not provisioned")
         return subscription
 
-    def subscriptions(self) -> Iterator[Subscription]:
+    async def subscriptions(self) -> AsyncIterator[Subscription]:
         """All of them, as last committed, in order of their making."""
-        for number in self._store.numbers():
-            subscription = self._store.load(number)
-            if subscription is not None:
+        last = 0
+        while page := await self._store.page(last, PAGE):
+            for subscription in page:
                 yield subscription
+            last = page[-1].number
 
     async def remove(self, identity: str) -> None:
         """Takes the whole subscription away; its S-CSCF gets an RTR (PERMANENT_TERMINATION)."""
@@ -117,7 +120,7 @@ class Administration:
         subscription = await self.show(subscriber.privates[0].impi)
         impis = [record.impi for record in subscription.privates]
         provisioned = provisioned_of(subscriber, impis)
-        self._check_wildcards([provisioned])
+        await self._check_wildcards([provisioned])
         await self._reprovision(subscription, provisioned)
 
     async def _reprovision(self, subscription: Subscription, provisioned: Provisioned) -> None:

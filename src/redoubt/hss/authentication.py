@@ -43,7 +43,6 @@ class AuthenticationCentre:
         self._block = sequence_block
         self._scheme = scheme or SequenceScheme()
         self._functions: OrderedDict[str, tuple[bytes, AuthenticationFunctions]] = OrderedDict()
-        self._indices: dict[str, int] = {}
         self._window_start = 0.0
         self._unanswered = 0
 
@@ -84,9 +83,11 @@ class AuthenticationCentre:
             return sqn_of_auts(functions, sent.rand, sent.auts)
         return int.from_bytes(exclusive_or(sent.auts[:SQN_OCTETS], functions.f5_star(sent.rand)), "big")
 
-    def plan(self, record: PrivateRecord, server_name: str, count: int, sqn_ms: int | None) -> Plan:
+    def plan(self, record: PrivateRecord, server: int, count: int, sqn_ms: int | None) -> Plan:
         """The next `count` numbers, after the card's if it is out of range.
 
+        One index an S-CSCF, so that each uses its vectors in order (TS 33.102 C.1.2); SEQ rises over all of them, so
+        that a card takes any that comes next.
         Raises SequenceExhausted, and NotSealedHere before anything is reserved for keys that can't be used.
         """
         self.functions(record)
@@ -102,7 +103,7 @@ class AuthenticationCentre:
             raise SequenceExhausted(f"{record.impi} has used its {end} sequence numbers")
         if last > reserved:
             reserved = min(max(first - 1 + self._block, last), end)
-        return Plan(first, count, self._index(server_name), reserved)
+        return Plan(first, count, server % self._scheme.indices, reserved)
 
     def vectors(self, record: PrivateRecord, plan: Plan) -> tuple[AuthenticationVector, ...]:
         """Spends the planned numbers, which are reserved on the disk by now."""
@@ -114,15 +115,3 @@ class AuthenticationCentre:
             )
             for seq in range(plan.first, plan.first + plan.count)
         )
-
-    def _index(self, server_name: str) -> int:
-        """One index an S-CSCF, so that each uses its vectors in order (TS 33.102 C.1.2).
-
-        It need not survive a restart: SEQ rises over all indices, so a card takes any of them.
-        """
-        index = self._indices.get(server_name)
-        if index is None:
-            index = len(self._indices) % self._scheme.indices
-            if len(self._indices) < self._scheme.indices:
-                self._indices[server_name] = index
-        return index

@@ -11,8 +11,10 @@ fails answers UNABLE_TO_COMPLY, says so as a Notice, and is asked again the next
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from redoubt.aka.sequence import SequenceExhausted
 from redoubt.config import HssConfig
@@ -30,31 +32,38 @@ from redoubt.diameter.cx import (
     UserAuthorizationAnswer,
     UserAuthorizationType,
 )
-from redoubt.events import Check
 from redoubt.hss.administration import Administration
 from redoubt.hss.authentication import AuthenticationCentre, Plan
 from redoubt.hss.keys import NotSealedHere, Seal, read_key_file
-from redoubt.hss.reasons import FALSE_AUTS, REASONS, STORE_ADVICE, Reason
+from redoubt.hss.reasons import FALSE_AUTS
 from redoubt.hss.records import PrivateRecord, RegistrationState, Subscription
-from redoubt.hss.registration import Asked, Step, assigned, challenged
+from redoubt.hss.registration import Asked, Step, assigned, challenged, may_be_forgotten
+from redoubt.hss.reports import Reports
+from redoubt.hss.servers import Servers
 from redoubt.hss.sqlite import open_store
 from redoubt.hss.store import (
     Assigned,
+    AuthenticationPending,
     Change,
+    RestorationDropped,
+    RestorationStored,
     SequenceReserved,
     ServerNamed,
+    Stale,
     Store,
     StoreFailed,
     StrangerChallenged,
 )
-from redoubt.hss.subscriptions import Subscriptions
-from redoubt.limits import HSS_STRANGERS, HSS_VECTORS_PER_ANSWER
+from redoubt.hss.subscriptions import Found, Subscriptions
+from redoubt.limits import HSS_ATTEMPTS, HSS_STRANGERS, HSS_VECTORS_PER_ANSWER
 from redoubt.sip.service import Context
 
+A = TypeVar("A")
 Pair = tuple[Subscription, PrivateRecord, Subscription, int]
 """The private identity with its subscription, and the public one's with its set."""
 
 _NOT_REGISTERED = RegistrationState.NOT_REGISTERED
+_REGISTERING = (ServerAssignmentType.REGISTRATION, ServerAssignmentType.RE_REGISTRATION)
 
 
 class Hss:
@@ -65,11 +74,15 @@ class Hss:
         self.store = store
         self.seal = seal
         self.subscriptions = Subscriptions(store)
+        self.servers = Servers(store)
         self.clients: dict[str, CxClient] = {}
         self._config = config
         self._realm = realm.lower()
-        self._centre = AuthenticationCentre(seal, context.randomness, config.sequence_block)
-        self._store_fails = False
+        # On a shared store every number is reserved as it is used: blocks of several processes would let SEQ fall
+        # from one vector to the next, which a card refuses under the same index (TS 33.102 C.2.2).
+        block = 1 if store.is_shared else config.sequence_block
+        self._centre = AuthenticationCentre(seal, context.randomness, block)
+        self._reports = Reports(context)
         self._strangers: dict[str, None] = {}  # unknown private identities that asked, oldest first
         self.administration = Administration(context, self.subscriptions, store, seal, self.clients)
 
@@ -92,16 +105,22 @@ class Hss:
         self, impi: str, impu: str, visited_network: str, authorization_type: UserAuthorizationType
     ) -> UserAuthorizationAnswer:
         """UAR (TS 29.228 6.1.1.1)."""
+        work = partial(self._authorize, impi, impu, visited_network, authorization_type)
+        return await self._answer(work, UserAuthorizationAnswer)
+
+    async def _authorize(
+        self, impi: str, impu: str, visited_network: str, authorization_type: UserAuthorizationType
+    ) -> UserAuthorizationAnswer:
         pair = await self._pair("UAR", impi, impu)
         if isinstance(pair, ResultCode):
             return UserAuthorizationAnswer(pair)
         _home, _record, subscription, position = pair
         provisioned = subscription.provisioned
         if provisioned.sets[position].all_barred:
-            return UserAuthorizationAnswer(self._no("UAR", ResultCode.AUTHORIZATION_REJECTED, impi, impu))
+            return UserAuthorizationAnswer(self._reports.refused("UAR", ResultCode.AUTHORIZATION_REJECTED, impi, impu))
         leaving = authorization_type is UserAuthorizationType.DE_REGISTRATION
         if not leaving and not self._may_roam(provisioned.visited_networks, visited_network):
-            refusal = self._no("UAR", ResultCode.ROAMING_NOT_ALLOWED, impi, impu, visited_network)
+            refusal = self._reports.refused("UAR", ResultCode.ROAMING_NOT_ALLOWED, impi, impu, visited_network)
             return UserAuthorizationAnswer(refusal)
         if authorization_type is UserAuthorizationType.REGISTRATION_AND_CAPABILITIES:
             return UserAuthorizationAnswer(ResultCode.SUCCESS, capabilities=provisioned.capabilities)
@@ -121,12 +140,21 @@ class Hss:
         resynchronisation: Resynchronisation | None = None,
     ) -> MultimediaAuthAnswer:
         """MAR (TS 29.228 6.3.1, TS 33.102 6.3.5)."""
+        work = partial(self._challenge, impi, impu, server_name, count, resynchronisation)
+        return await self._answer(work, MultimediaAuthAnswer)
+
+    async def _challenge(
+        self, impi: str, impu: str, server_name: str, count: int, resynchronisation: Resynchronisation | None
+    ) -> MultimediaAuthAnswer:
+        server = self.servers.number(server_name)
+        if server is None:
+            server = await self.servers.learn(server_name)
         pair = await self._pair("CM1", impi, impu)
         if isinstance(pair, ResultCode):
             await self._take_as_long(pair, impi)
             return MultimediaAuthAnswer(pair)
         home, record, subscription, _position = pair
-        plan = self._plan(record, impu, server_name, count, resynchronisation)
+        plan = self._plan(record, impu, server, count, resynchronisation)
         if isinstance(plan, ResultCode):
             return MultimediaAuthAnswer(plan)
         changes: list[Change] = []
@@ -135,8 +163,9 @@ class Hss:
         after = challenged(subscription.assignment, server_name)
         if after is not subscription.assignment:
             changes.append(ServerNamed(subscription.number, after.server_name, after.candidate))
-        if changes and not await self._committed(changes, home, subscription):
-            return MultimediaAuthAnswer(ResultCode.UNABLE_TO_COMPLY)
+        changes += self._pending(record, True)
+        if changes:
+            await self._commit(changes, home, subscription)
         subscription.assignment = after
         record.pending = True
         self._centre.fetched(record, plan.count)
@@ -153,43 +182,78 @@ class Hss:
         restoration: RestorationInfo | None = None,
     ) -> ServerAssignmentAnswer:
         """SAR (TS 29.228 6.1.2.1)."""
+        work = partial(self._assign, impi, impu, server_name, assignment_type, want_profile, restoration)
+        return await self._answer(work, ServerAssignmentAnswer)
+
+    async def _assign(
+        self,
+        impi: str,
+        impu: str,
+        server_name: str,
+        kind: ServerAssignmentType,
+        want_profile: bool,
+        restoration: RestorationInfo | None,
+    ) -> ServerAssignmentAnswer:
         pair = await self._served(impi, impu)
+        kept: list[RestorationInfo] = []
+        if not isinstance(pair, ResultCode) and may_be_forgotten(pair[0].assignment, pair[2], kind):
+            kept = await self.store.restoration(pair[0].number, pair[2])
+            pair = await self._served(impi, impu)  # it may have changed meanwhile
         if isinstance(pair, ResultCode):
             return ServerAssignmentAnswer(pair)
         subscription, record, position = pair
         shared = len(subscription.privates) > 1
         others_pending = shared and any(one.pending for one in subscription.privates if one is not record)
         has_services = subscription.provisioned.sets[position].has_services
-        asked = Asked(position, impi, server_name, assignment_type, has_services, others_pending)
+        asked = Asked(position, impi, server_name, kind, has_services, others_pending, bool(kept))
         step = assigned(subscription.assignment, asked)
         if not step.result.is_success:
-            seen = f"{assignment_type.name} from {server_name}"
-            return ServerAssignmentAnswer(self._no("CM3", step.result, impi, impu, seen))
-        if step.assignment is not subscription.assignment:
-            if not await self._committed([Assigned(subscription.number, step.assignment)], subscription):
-                return ServerAssignmentAnswer(ResultCode.UNABLE_TO_COMPLY)
+            seen = f"{kind.name} from {server_name}"
+            return ServerAssignmentAnswer(self._reports.refused("CM3", step.result, impi, impu, seen))
+        changes = self._changes(subscription, asked, step, restoration)
+        if kind is not ServerAssignmentType.NO_ASSIGNMENT:
+            changes += self._pending(record, False)
+        if changes:
+            await self._commit(changes, subscription)
             subscription.assignment = step.assignment
-        self._concluded(record, assignment_type)
+        self._concluded(record, kind)
         self._tell_the_replaced(step, impi, subscription)
-        if want_profile and step.brings_profile:
-            return ServerAssignmentAnswer(step.result, subscription.profile(position, impi))
-        return ServerAssignmentAnswer(step.result)
+        answered = tuple(kept) if server_name == subscription.assignment.server_name else ()
+        profile = subscription.profile(position, impi) if want_profile and step.brings_profile else None
+        return ServerAssignmentAnswer(step.result, profile, answered)
+
+    def _changes(
+        self, subscription: Subscription, asked: Asked, step: Step, restoration: RestorationInfo | None
+    ) -> list[Change]:
+        """What an SAR writes: the assignment, and what the S-CSCF would want back if it forgot (TS 23.380)."""
+        changes: list[Change] = []
+        number = subscription.number
+        if step.assignment is not subscription.assignment:
+            changes.append(Assigned(number, step.assignment))
+        if step.replaced:
+            changes.append(RestorationDropped(number))
+        if asked.impi in step.assignment.sets[asked.position].impis:
+            if restoration is not None and restoration.impi == asked.impi and asked.kind in _REGISTERING:
+                changes.append(RestorationStored(number, asked.position, restoration))
+        elif step.assignment is not subscription.assignment and asked.impi:
+            changes.append(RestorationDropped(number, asked.impi, asked.position))
+        return changes
 
     async def location_info(self, impu: str, *, originating: bool = False) -> LocationInfoAnswer:
         """LIR (TS 29.228 6.1.4.1). An originating request of a user who isn't registered is treated the same."""
-        try:
-            found = await self.subscriptions.find("", impu)
-        except StoreFailed as fault:
-            return LocationInfoAnswer(self._store_failed(fault))
+        return await self._answer(partial(self._locate, impu), LocationInfoAnswer)
+
+    async def _locate(self, impu: str) -> LocationInfoAnswer:
+        found = await self._find("", impu)
         subscription = found.of_impu
         if subscription is None:
-            return LocationInfoAnswer(self._no("LIR", ResultCode.USER_UNKNOWN, "", impu))
+            return LocationInfoAnswer(self._reports.refused("LIR", ResultCode.USER_UNKNOWN, "", impu))
         server_name = subscription.assignment.server_name
         if subscription.assignment.sets[found.position].state is not _NOT_REGISTERED:
             return LocationInfoAnswer(ResultCode.SUCCESS, server_name)
         # Not registered: a pending authentication changes nothing for calls to the user (TS 33.203 6.1.2).
         if not subscription.provisioned.sets[found.position].has_services:
-            return LocationInfoAnswer(self._no("LIR", ResultCode.IDENTITY_NOT_REGISTERED, "", impu))
+            return LocationInfoAnswer(self._reports.refused("LIR", ResultCode.IDENTITY_NOT_REGISTERED, "", impu))
         if server_name:
             return LocationInfoAnswer(ResultCode.SUCCESS, server_name)
         return LocationInfoAnswer(
@@ -197,7 +261,7 @@ class Hss:
         )
 
     def _plan(
-        self, record: PrivateRecord, impu: str, server_name: str, count: int, sent: Resynchronisation | None
+        self, record: PrivateRecord, impu: str, server: int, count: int, sent: Resynchronisation | None
     ) -> Plan | ResultCode:
         """Which sequence numbers this MAR gets, or why none."""
         now = asyncio.get_running_loop().time()
@@ -208,13 +272,13 @@ class Hss:
                 sqn_ms = self._centre.sqn_of_card(record, sent, check_mac=check)
                 if sqn_ms is None:
                     rejected = ResultCode.AUTHORIZATION_REJECTED
-                    return self._no("CM1", rejected, record.impi, impu, reason=FALSE_AUTS)
+                    return self._reports.refused("CM1", rejected, record.impi, impu, reason=FALSE_AUTS)
                 self._centre.answered(record)  # only the card itself can make a right MAC-S
             wanted = min(count, HSS_VECTORS_PER_ANSWER)
             granted = self._centre.granted(record, wanted, self._config.max_pending_per_user, now)
             if granted == 0:
-                return self._no("CM1", ResultCode.TOO_BUSY, record.impi, impu)
-            return self._centre.plan(record, server_name, granted, sqn_ms)
+                return self._reports.refused("CM1", ResultCode.TOO_BUSY, record.impi, impu)
+            return self._centre.plan(record, server, granted, sqn_ms)
         except SequenceExhausted as fault:
             self.context.notice("alarm", str(fault), "the card must be replaced (TS 33.102 C.1.1)")
         except NotSealedHere:
@@ -229,21 +293,20 @@ class Hss:
         self._strangers[impi] = None
         if len(self._strangers) > HSS_STRANGERS:
             del self._strangers[next(iter(self._strangers))]
-        await self._committed([StrangerChallenged(impi)])
+        await self._commit([StrangerChallenged(impi)])
 
     async def _pair(self, step: str, impi: str, impu: str) -> Pair | ResultCode:
         """Both identities known and of one subscription (TS 29.228 6.1.1.1 steps 1 and 2)."""
-        try:
-            found = await self.subscriptions.find(impi, impu)
-        except StoreFailed as fault:
-            return self._store_failed(fault)
+        found = await self._find(impi, impu)
         home, subscription = found.of_impi, found.of_impu
         record = home.private(impi) if home is not None else None
         if home is None or record is None or subscription is None:
-            return self._no(step, ResultCode.USER_UNKNOWN, impi, impu, "" if home else "the private identity")
+            seen = "" if home else "the private identity"
+            return self._reports.refused(step, ResultCode.USER_UNKNOWN, impi, impu, seen)
         impis = subscription.provisioned.sets[found.position].impis
-        if (home is not subscription or (impis and impi not in impis)) and self.context.enforces("identity-pair"):
-            return self._no(step, ResultCode.IDENTITIES_DONT_MATCH, impi, impu)
+        foreign = home.number != subscription.number or (impis and impi not in impis)
+        if foreign and self.context.enforces("identity-pair"):
+            return self._reports.refused(step, ResultCode.IDENTITIES_DONT_MATCH, impi, impu)
         return home, record, subscription, found.position
 
     async def _served(self, impi: str, impu: str) -> tuple[Subscription, PrivateRecord | None, int] | ResultCode:
@@ -254,12 +317,9 @@ class Hss:
                 return pair
             _home, record, subscription, position = pair
             return subscription, record, position
-        try:
-            found = await self.subscriptions.find("", impu)
-        except StoreFailed as fault:
-            return self._store_failed(fault)
+        found = await self._find("", impu)
         if found.of_impu is None:
-            return self._no("CM3", ResultCode.USER_UNKNOWN, "", impu)
+            return self._reports.refused("CM3", ResultCode.USER_UNKNOWN, "", impu)
         return found.of_impu, None, found.position
 
     def _deregistration_allowed(
@@ -269,7 +329,7 @@ class Hss:
         registered = subscription.assignment.sets[position].state is not _NOT_REGISTERED
         if server_name and (registered or subscription.is_pending):
             return UserAuthorizationAnswer(ResultCode.SUCCESS, server_name)
-        return UserAuthorizationAnswer(self._no("UAR", ResultCode.IDENTITY_NOT_REGISTERED, impi, impu))
+        return UserAuthorizationAnswer(self._reports.refused("UAR", ResultCode.IDENTITY_NOT_REGISTERED, impi, impu))
 
     def _may_roam(self, allowed: tuple[str, ...], visited_network: str) -> bool:
         """Home always; elsewhere by the subscriber's list, "*" for anywhere (TS 29.228 6.1.1.1 step 4)."""
@@ -281,7 +341,7 @@ class Hss:
         if record is None or kind is ServerAssignmentType.NO_ASSIGNMENT:
             return
         record.pending = False
-        if kind in (ServerAssignmentType.REGISTRATION, ServerAssignmentType.RE_REGISTRATION):
+        if kind in _REGISTERING:
             self._centre.answered(record)
 
     def _tell_the_replaced(self, step: Step, impi: str, subscription: Subscription) -> None:
@@ -297,51 +357,41 @@ class Hss:
             )
             self.context.start(_told(client, termination))
 
-    async def _committed(self, changes: list[Change], *touched: Subscription) -> bool:
+    def _pending(self, record: PrivateRecord | None, pending: bool) -> list[Change]:
+        """Told to the other HSS processes on the store; alone, this one remembers it (TS 29.228 6.3)."""
+        if record is None or not self.store.is_shared or record.pending == pending:
+            return []
+        return [AuthenticationPending(record.impi, pending)]
+
+    async def _answer(self, work: Callable[[], Awaitable[A]], refused: Callable[[ResultCode], A]) -> A:
+        """Does the work anew when another HSS process was faster; UNABLE_TO_COMPLY when the store fails."""
+        for _ in range(HSS_ATTEMPTS):
+            try:
+                return await work()
+            except Stale:
+                continue
+            except StoreFailed:
+                break
+        return refused(ResultCode.UNABLE_TO_COMPLY)
+
+    async def _find(self, impi: str, impu: str) -> Found:
+        try:
+            found = await self.subscriptions.find(impi, impu)
+        except StoreFailed as fault:
+            self._reports.store_failed(fault, writing=False)
+            raise
+        self._reports.store_works(writing=False)
+        return found
+
+    async def _commit(self, changes: list[Change], *touched: Subscription) -> None:
         try:
             await self.subscriptions.commit(changes, *touched)
+        except Stale:
+            raise
         except StoreFailed as fault:
-            self._store_failed(fault)
-            return False
-        if self._store_fails:
-            self._store_fails = False
-            self.context.notice("info", "the HSS's store works again")
-        return True
-
-    def _store_failed(self, fault: StoreFailed) -> ResultCode:
-        if not self._store_fails:
-            self._store_fails = True
-            self.context.notice("alarm", f"the HSS's store fails: {fault}", STORE_ADVICE)
-        return ResultCode.UNABLE_TO_COMPLY
-
-    def _no(
-        self,
-        step: str,
-        result: ResultCode,
-        impi: str,
-        impu: str,
-        seen: str = "",
-        reason: Reason | None = None,
-    ) -> ResultCode:
-        """Says why as an event; the peer gets the code and no more (requirement row 108)."""
-        reason = reason or REASONS[result]
-        self.context.events.emit(
-            Check(
-                at=self.context.clock.now(),
-                node=self.context.node,
-                call_id="",
-                step=step,
-                rule=reason.rule,
-                passed=False,
-                impi=impi,
-                impu=impu,
-                seen=seen,
-                fault=reason.fault,
-                clause=reason.clause,
-                advice=reason.advice,
-            )
-        )
-        return result
+            self._reports.store_failed(fault, writing=True)
+            raise
+        self._reports.store_works(writing=True)
 
 
 async def _told(client: CxClient, termination: RegistrationTermination) -> None:

@@ -75,9 +75,10 @@ class Assignment(Struct, frozen=True, gc=False):
 
 @dataclass(slots=True, eq=False)
 class PrivateRecord:
-    """A private identity with its sealed keys and its counters. `pending` and the window live in memory only:
+    """A private identity with its sealed keys and its counters.
 
-    after a crash a pending authentication is over, which costs its phone one more REGISTER.
+    The window lives in memory only, and so does `pending` where one process has the store for itself: after a crash
+    a pending authentication is over, which costs its phone one more REGISTER.
     """
 
     impi: str
@@ -96,6 +97,7 @@ class Subscription:
     """One subscription in memory. `busy` is there while a change of it is being committed."""
 
     number: int
+    version: int
     provisioned: Provisioned
     assignment: Assignment
     privates: tuple[PrivateRecord, ...]
@@ -106,6 +108,9 @@ class Subscription:
             if record.impi == impi:
                 return record
         return None
+
+    def has_impu(self, impu: str) -> bool:
+        return any(identity.impu == impu for one in self.provisioned.sets for identity in one.identities)
 
     def impis_of(self, position: int) -> tuple[str, ...]:
         """The private identities that share a set."""

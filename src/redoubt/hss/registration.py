@@ -96,6 +96,7 @@ class Asked(Struct, frozen=True, gc=False):
     kind: ServerAssignmentType
     has_services: bool = False
     others_pending: bool = False
+    is_restorable: bool = False  # there is what the S-CSCF may have lost
 
 
 def challenged(assignment: Assignment, server_name: str) -> Assignment:
@@ -127,9 +128,17 @@ def _from_another(before: Assignment, asked: Asked) -> Step:
     return Step(ResultCode.IDENTITY_ALREADY_REGISTERED, before)
 
 
+def may_be_forgotten(assignment: Assignment, position: int, kind: ServerAssignmentType) -> bool:
+    """Whether an SAR of this kind tells that the S-CSCF knows nothing of a registration that stands (TS 23.380 4)."""
+    return kind in (_T.REGISTRATION, _T.UNREGISTERED_USER, _T.NO_ASSIGNMENT) and bool(assignment.sets[position].impis)
+
+
 def _walked(before: Assignment, asked: Asked) -> Step:
     old = before.sets[asked.position]
-    row = TABLE.get((old.state, asked.kind))
+    kind = asked.kind
+    if asked.is_restorable and kind is _T.UNREGISTERED_USER:
+        kind = _T.NO_ASSIGNMENT  # its bindings come back with the answer: the user stays registered (TS 23.380 4.3.3)
+    row = TABLE.get((old.state, kind))
     if row is None:
         return Step(ResultCode.IN_ASSIGNMENT_TYPE, before)
     result = ResultCode.SUCCESS

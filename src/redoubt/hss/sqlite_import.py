@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
-from redoubt.hss.rows import add_all
+from redoubt.hss.rows import added_tables
 from redoubt.hss.store import Added, Conflict, StoreFailed
 from redoubt.limits import HSS_IMPORT_BATCH
 
@@ -48,7 +48,7 @@ class SqliteImport:
         return importing
 
     async def add(self, batch: Sequence[Added]) -> None:
-        await self._run(lambda connection: _transaction(connection, lambda: add_all(connection, batch)))
+        await self._run(lambda connection: _transaction(connection, lambda: _add(connection, batch)))
 
     async def commit(self) -> None:
         """The one moment at which all become visible."""
@@ -82,6 +82,15 @@ class SqliteImport:
         self._executor.shutdown()
         self._connection.close()
         os.close(self._lock)
+
+
+def _add(connection: sqlite3.Connection, batch: Sequence[Added]) -> None:
+    """By few statements, marked as incoming: nobody sees them yet."""
+    first = int(connection.execute("SELECT coalesce(max(number), 0) + 1 FROM subscription").fetchone()[0])
+    numbers = [(number,) for number in range(first, first + len(batch))]
+    connection.executemany("INSERT INTO incoming VALUES (?)", numbers)
+    for statement, rows in added_tables(first, batch).items():
+        connection.executemany(statement, rows)
 
 
 def clear_away(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 Changes to one subscription are serialised: while one is being committed the subscription is `busy`, and who
 wants it waits and looks again. Memory changes after the commit, so nothing is answered that a crash could undo.
+A store that other HSS processes share is asked each time: then the cache spares the decoding and keeps what lives
+in memory only. What two of them change at once, the store refuses to the second as Stale.
 """
 
 import asyncio
@@ -16,10 +18,10 @@ from redoubt.hss.store import Change, Store
 from redoubt.limits import HSS_IDENTITY_OCTETS, HSS_SUBSCRIPTIONS_CACHED
 
 REFRESH_S = 1.0
-"""How long a change that another process made (a provisioning command) may stay unseen."""
+"""How long a change that another process made (a provisioning command) may stay unseen in a store of our own."""
 
 
-class Found(Struct, frozen=True):
+class Found(Struct, frozen=True, gc=False):
     """The subscription of the private identity and that of the public one (normally the same), each if known."""
 
     of_impi: Subscription | None
@@ -34,43 +36,60 @@ class Subscriptions:
         self._cached: OrderedDict[int, Subscription] = OrderedDict()
         self._by_impi: dict[str, Subscription] = {}
         self._by_impu: dict[str, tuple[Subscription, int]] = {}
-        self._wildcards: list[tuple[re.Pattern[str], int, int]] = []
+        self._wildcards: list[tuple[re.Pattern[str], int, int]] | None = None
+        self._wildcard_rows: list[tuple[str, int, int]] = []
         self._generation = -1
         self._looked_at = float("-inf")
 
     async def find(self, impi: str, impu: str) -> Found:
         """Both, with no change of either under way; raises StoreFailed. Nothing moves until the caller awaits."""
         while True:
-            self._refresh()
-            home = self._of_impi(impi) if impi else None
-            subscription, position = self._of_impu(impu)
+            if self._store.is_shared:
+                await self._read(impi, impu)
+            else:
+                self._refresh()
+            home = self._by_impi.get(impi) if impi else None
+            place = self._by_impu.get(impu)
+            if (place is None or (impi and home is None)) and not self._store.is_shared:
+                await self._read(impi, impu)
+                home, place = self._by_impi.get(impi) if impi else None, self._by_impu.get(impu)
+            if place is None:
+                place = await self._by_wildcard(impu)
+            subscription, position = place or (None, 0)
+            if home is not None and subscription is not None and home.number == subscription.number:
+                home = subscription
             busy = (home and home.busy) or (subscription and subscription.busy)
             if not busy:
+                self._used(home, subscription)
                 return Found(home, subscription, position)
             await busy
 
     async def numbered(self, number: int) -> Subscription | None:
         """By number, as `find` gives it."""
-        while (known := self._load(number)) is not None and known.busy is not None:
+        while (known := await self._load(number)) is not None and known.busy is not None:
             await known.busy
         return known
 
     async def commit(self, changes: Sequence[Change], *touched: Subscription) -> None:
-        """Writes changes to subscriptions that nobody else changes meanwhile; raises StoreFailed.
+        """Writes changes to subscriptions that nobody else changes meanwhile; raises StoreFailed, Stale among them.
 
         After a failure they are read from the store again: what it kept is the truth.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        seen: dict[int, int] = {}
         for subscription in touched:
             subscription.busy = done
+            seen[subscription.number] = subscription.version
         written = False
         try:
-            await self._store.write(changes)
+            await self._store.write(changes, seen)
             written = True
         finally:
             for subscription in touched:
                 subscription.busy = None
-                if not written:
+                if written:
+                    subscription.version = seen[subscription.number] + 1
+                else:
                     self.forget(subscription)
             done.set_result(None)
 
@@ -85,11 +104,8 @@ class Subscriptions:
                 self._by_impu.pop(identity.impu, None)
 
     def provisioning_changed(self) -> None:
-        """Reads the wildcards anew: the operator changed identities."""
-        self._wildcards = [
-            (re.compile(_expression(text)), number, position)
-            for text, number, position in self._store.wildcards()
-        ]
+        """The operator changed identities: the wildcards are read anew when next needed."""
+        self._wildcards = None
 
     def _refresh(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -103,46 +119,66 @@ class Subscriptions:
                 self.forget(subscription)
             self.provisioning_changed()
 
-    def _of_impi(self, impi: str) -> Subscription | None:
-        known = self._by_impi.get(impi)
-        if known is not None:
-            self._cached.move_to_end(known.number)
-            return known
-        number = self._store.number_of_impi(impi)
-        return None if number is None else self._load(number)
+    async def _read(self, impi: str, impu: str) -> None:
+        """Brings the cache to what the store has of two identities."""
+        found = await self._store.find(impi, impu, self._cached)
+        numbers = {one.number for one in found}
+        for gone in (self._by_impi.get(impi), self._by_impu.get(impu, (None, 0))[0]):
+            if gone is not None and gone.number not in numbers and gone.busy is None:
+                self.forget(gone)
+        for one in found:
+            self._keep(one)
 
-    def _of_impu(self, impu: str) -> tuple[Subscription | None, int]:
-        known = self._by_impu.get(impu)
-        if known is not None:
-            self._cached.move_to_end(known[0].number)
+    def _keep(self, loaded: Subscription) -> Subscription:
+        """Takes in what was read, unless a change that came meanwhile is known already."""
+        known = self._cached.get(loaded.number)
+        if known is not None and (known is loaded or known.busy is not None or known.version >= loaded.version):
             return known
-        place = self._store.place_of_impu(impu) or self._wildcard_of(impu)
-        return (None, 0) if place is None else (self._load(place[0]), place[1])
-
-    def _wildcard_of(self, impu: str) -> tuple[int, int] | None:
-        """A distinct identity goes before a wildcarded one (TS 23.003 13.4B)."""
-        if len(impu) > HSS_IDENTITY_OCTETS:
-            return None
-        for pattern, number, position in self._wildcards:
-            if pattern.fullmatch(impu):
-                return number, position
-        return None
-
-    def _load(self, number: int) -> Subscription | None:
-        known = self._cached.get(number)
         if known is not None:
-            return known
-        loaded = self._store.load(number)
-        if loaded is None:
-            return None
+            _hand_over(known, loaded)
+            self.forget(known)
         self._make_room()
-        self._cached[number] = loaded
+        self._cached[loaded.number] = loaded
         for record in loaded.privates:
             self._by_impi[record.impi] = loaded
         for position, one in enumerate(loaded.provisioned.sets):
             for identity in one.identities:
                 self._by_impu[identity.impu] = (loaded, position)
         return loaded
+
+    async def _load(self, number: int) -> Subscription | None:
+        known = self._cached.get(number)
+        if known is not None and not self._store.is_shared:
+            return known
+        loaded = await self._store.load(number)
+        if loaded is None and known is not None and known.busy is None:
+            self.forget(known)
+        return None if loaded is None else self._keep(loaded)
+
+    async def _by_wildcard(self, impu: str) -> tuple[Subscription, int] | None:
+        """A distinct identity goes before a wildcarded one (TS 23.003 13.4B)."""
+        if not impu or len(impu) > HSS_IDENTITY_OCTETS:
+            return None
+        for pattern, number, position in await self._patterns():
+            if pattern.fullmatch(impu):
+                subscription = await self._load(number)
+                return None if subscription is None else (subscription, position)
+        return None
+
+    async def _patterns(self) -> list[tuple[re.Pattern[str], int, int]]:
+        if self._wildcards is None or self._store.is_shared:
+            rows = await self._store.wildcards()
+            if self._wildcards is None or rows != self._wildcard_rows:
+                self._wildcard_rows = rows
+                self._wildcards = [
+                    (re.compile(_expression(text)), number, position) for text, number, position in rows
+                ]
+        return self._wildcards
+
+    def _used(self, *subscriptions: Subscription | None) -> None:
+        for one in subscriptions:
+            if one is not None and one.number in self._cached:
+                self._cached.move_to_end(one.number)
 
     def _make_room(self) -> None:
         """Drops the one used longest ago, unless it is being changed: then it goes to the back.
@@ -159,8 +195,15 @@ class Subscriptions:
                 self._cached.move_to_end(oldest.number)
 
 
+def _hand_over(former: Subscription, fresh: Subscription) -> None:
+    """What lives in memory only goes on."""
+    for record in fresh.privates:
+        known = former.private(record.impi)
+        if known is not None:
+            record.fetched, record.window_start = known.fetched, known.window_start
+
+
 def _expression(wildcard: str) -> str:
     """The regular expression between the exclamation marks, the rest literal (TS 23.003 13.4A)."""
     before, expression, after = wildcard.split("!")
     return re.escape(before) + expression + re.escape(after)
-

@@ -1,4 +1,4 @@
--- The HSS's store, version 1 (PRAGMA user_version).
+-- Version 1: the HSS's store. Written for SQLite; PostgreSQL gets its own words for types (migrations.py).
 CREATE TABLE property (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 
 -- One IMS subscription: what was provisioned, and where it is registered (TS 23.008 3.1, TS 29.228 6.1.2).
@@ -27,7 +27,5 @@ CREATE TABLE public_identity (
     position INTEGER NOT NULL,          -- which registration set
     wildcard TEXT NOT NULL DEFAULT ''
 ) WITHOUT ROWID;
--- Subscriptions of an import under way: rows that nobody sees until this table is emptied in one commit.
-CREATE TABLE incoming (number INTEGER PRIMARY KEY);
 CREATE INDEX public_identity_subscription ON public_identity (subscription);
 CREATE INDEX public_identity_wildcard ON public_identity (wildcard) WHERE wildcard <> '';
