@@ -6,7 +6,7 @@ Values and their reading as in cx_wire.py.
 from msgspec import Struct
 from msgspec.structs import replace
 
-from redoubt.diameter.avp import AvpGroup, AvpType, DiameterError
+from redoubt.diameter.avp import MANDATORY, AvpGroup, AvpType, DiameterError
 from redoubt.diameter.codec import DiameterMessage
 from redoubt.diameter.cx import (
     RegisteredContact,
@@ -144,8 +144,6 @@ def write_saa(to: DiameterMessage, asked: AssignmentWanted, given: ServerAssignm
     if asked.restores:
         for one in given.restoration:
             made.add(SCSCF_RESTORATION_INFO, _restoration(one))
-    if given.result.is_success:
-        made.add(SERVER_NAME, asked.server_name)
     return made
 
 
@@ -163,6 +161,21 @@ def _profile(message: DiameterMessage) -> UserProfile | None:
 
 
 # ---- features (TS 29.229 7.2)
+
+
+def demands_more(message: DiameterMessage) -> bool:
+    """Whether a request insists, by the M bit, on a feature that is not here (TS 29.229 7.2.1)."""
+    code, vendor = SUPPORTED_FEATURES.code, SUPPORTED_FEATURES.vendor
+    return any(
+        avp.code == code and avp.vendor == vendor and avp.flags & MANDATORY and _unknown(SUPPORTED_FEATURES.read(avp))
+        for avp in message.avps
+    )
+
+
+def _unknown(group: AvpGroup) -> bool:
+    if group.first(VENDOR_ID) != VENDOR_3GPP or group.first(FEATURE_LIST_ID) != FEATURE_LIST_OF_CX:
+        return True
+    return (group.first(FEATURE_LIST) or 0) & ~IMS_RESTORATION != 0
 
 
 def supports_restoration(message: DiameterMessage) -> bool:
