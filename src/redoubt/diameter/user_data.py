@@ -147,7 +147,7 @@ def _service_profile(element: Element) -> ServiceProfile:
     services = element.iterfind("CoreNetworkServicesAuthorization/Extension/ListOfServiceIds/ServiceId")
     return ServiceProfile(
         tuple([_identity(child) for child in element.iterfind("PublicIdentity")]),
-        tuple([_criterion(child) for child in element.iterfind("InitialFilterCriteria")]),
+        tuple([read_criterion(child) for child in element.iterfind("InitialFilterCriteria")]),
         tuple([int(child.text or "") for child in element.iterfind("Extension/SharedIFCSetID")]),
         int(media) if media else None,
         tuple([(child.text or "").strip() for child in services]),
@@ -191,7 +191,8 @@ def _canonical(identity: str) -> str:
         raise UserDataRefused(f"{identity[:80]!r} is no public identity: {fault.why}") from fault
 
 
-def _criterion(element: Element) -> InitialFilterCriterion:
+def read_criterion(element: Element) -> InitialFilterCriterion:
+    """An InitialFilterCriteria element that a schema has seen. Raises UserDataRefused."""
     trigger = element.find("TriggerPoint")
     part = child_text(element, "ProfilePartIndicator")
     marks = element.find("ApplicationServer/Extension")
