@@ -3,7 +3,7 @@
 from redoubt.events import MessageSeen
 from redoubt.sip.fields import ROUTE
 from redoubt.sip.message import Request, Response
-from redoubt.sip.service import Context, Exchange, Service
+from redoubt.sip.service import Answer, Context, Exchange, Service
 from redoubt.sip.stack_wire import redacted
 from redoubt.sip.uri import SipUri
 from redoubt.transport.flow import Internal
@@ -20,14 +20,14 @@ class Dispatch:
         self._own = own
         self._outbound = outbound
 
-    async def __call__(self, request: Request, exchange: Exchange) -> Response | None:
+    def __call__(self, request: Request, exchange: Exchange) -> Answer:
         found = self._own.get(destination(request))
         if found is None:
-            return await self._outbound(request, exchange)
+            return self._outbound(request, exchange)
         name, service = found
         if not self._context.events.tracing:
-            return await service(request, exchange)
-        return await self._traced(name, service, request, exchange)
+            return service(request, exchange)
+        return self._traced(name, service, request, exchange)
 
     async def _traced(self, name: str, service: Service, request: Request, exchange: Exchange) -> Response | None:
         """The same, shown to whoever watches: a collapsed hop appears in a ladder as a hop on a wire would."""

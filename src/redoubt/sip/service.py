@@ -1,5 +1,7 @@
 """A SIP function is an async function: a request and its exchange go in, the final response comes out.
 
+One that only hands on returns what the next one would have it await: each frame that waits costs all that wake it.
+
 `enter` is the boundary of every function: faults become responses there and responses pass the caller's
 `on_response` there. What waits on a wire is the service `Outbound` (outbound.py); what starts exchanges from a wire is
 the edge (stack.py).
@@ -19,6 +21,7 @@ from redoubt.sip.message import Request, Response
 from redoubt.sources import Clock, Randomness
 from redoubt.transport.flow import Flow, internal_flow
 
+Answer = Coroutine[Any, Any, Response | None]  # the final response, awaited; None for an ACK
 OnResponse = Callable[[Response], None]  # may change the response in place
 AfterSent = Callable[[], Awaitable[None]]
 
@@ -26,9 +29,9 @@ MAX_FORWARDS_DEFAULT = 70  # RFC 3261 8.1.1.6
 
 
 class Service(Protocol):
-    """What every SIP function is. Returns the final response; None for an ACK."""
+    """What every SIP function is."""
 
-    async def __call__(self, request: Request, exchange: "Exchange") -> Response | None: ...
+    def __call__(self, request: Request, exchange: "Exchange") -> Answer: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -210,32 +213,26 @@ class Exchange:
         return response
 
 
-async def enter(
+def enter(
     service: Service, request: Request, exchange: Exchange, caller: str, on_response: OnResponse | None = None
-) -> Response | None:
+) -> Answer:
     """Calls `service` as `caller`: faults become responses, responses pass `on_response`."""
-    child = Exchange(internal_flow(caller), exchange.root, exchange, on_response)
-    return await _answered(service, request, child)
+    return answer(service, request, Exchange(internal_flow(caller), exchange.root, exchange, on_response))
 
 
-async def forward(
+def forward(
     service: Service, request: Request, exchange: Exchange, caller: str, on_response: OnResponse | None = None
-) -> Response | None:
+) -> Answer:
     """`enter` for a request that is not the caller's own: counts Max-Forwards down (RFC 3261 16.6 step 3)."""
     hops = request.first(MAX_FORWARDS)
     if hops is not None and hops <= 0:
         raise SipError(483, "Max-Forwards reached zero", "RFC 3261 16.3")
-    request.set("Max-Forwards", str(MAX_FORWARDS_DEFAULT if hops is None else hops - 1))
-    child = Exchange(internal_flow(caller), exchange.root, exchange, on_response)
-    return await _answered(service, request, child)
+    request.put(MAX_FORWARDS, MAX_FORWARDS_DEFAULT if hops is None else hops - 1)
+    return answer(service, request, Exchange(internal_flow(caller), exchange.root, exchange, on_response))
 
 
 async def answer(service: Service, request: Request, exchange: Exchange) -> Response | None:
-    """The edge's way in: the service's final response to a request that came from a wire."""
-    return await _answered(service, request, exchange)
-
-
-async def _answered(service: Service, request: Request, exchange: Exchange) -> Response | None:
+    """The service's final response, whatever happens in it; at once the edge's way in."""
     context = exchange.root.context
     try:
         response = await service(request, exchange)

@@ -17,7 +17,7 @@ from redoubt.events import Fault
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import P_ASSERTED_IDENTITY, P_SERVED_USER, P_VISITED_NETWORK_ID, ROUTE
 from redoubt.sip.message import Request, Response
-from redoubt.sip.service import Context, Exchange, Service, forward
+from redoubt.sip.service import Answer, Context, Exchange, Service, forward
 from redoubt.sip.uri import OtherUri, SipUri, TelUri, Uri, parse_uri
 
 REGISTRATION_CLAUSE = "TS 24.229 5.3.1.2"
@@ -39,12 +39,12 @@ class ICscf:
         own = parse_uri(uri)
         self._own_hosts = frozenset((own.host if isinstance(own, SipUri) else "", realm))
 
-    async def __call__(self, request: Request, exchange: Exchange) -> Response | None:
+    def __call__(self, request: Request, exchange: Exchange) -> Answer:
         demand_core_peer(self._context, exchange)
         originating = self._pop_own_route(request)
         if request.method == "REGISTER":
-            return await self.register(request, exchange)
-        return await self.route(request, exchange, originating)
+            return self.register(request, exchange)
+        return self.route(request, exchange, originating)
 
     async def register(self, request: Request, exchange: Exchange) -> Response | None:
         """TS 24.229 5.3.1: UAR, choice of an S-CSCF, and another one when that does not answer."""

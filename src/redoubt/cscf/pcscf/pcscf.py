@@ -10,8 +10,8 @@ from redoubt.cscf.pcscf.terminating import Access, Terminating
 from redoubt.cscf.pcscf.tokens import FlowTokens
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import ROUTE
-from redoubt.sip.message import Request, Response
-from redoubt.sip.service import Context, Exchange, Service
+from redoubt.sip.message import Request
+from redoubt.sip.service import Answer, Context, Exchange, Service
 from redoubt.sip.uri import SipUri, parse_uri
 
 
@@ -36,25 +36,25 @@ class PCscf:
         self._originating = Originating(context, realm, host, config.home_entry, self.dialogs, next)
         self._terminating = Terminating(context, host, self.dialogs, access)
 
-    async def from_phone(self, request: Request, exchange: Exchange) -> Response | None:
+    def from_phone(self, request: Request, exchange: Exchange) -> Answer:
         """TS 24.229 5.2.2 and 5.2.6.3: a phone that is not registered may register and nothing else."""
         if request.method == "REGISTER":
-            return await self._registration.register(request, exchange)
+            return self._registration.register(request, exchange)
         bindings = self.bindings.of_flow(exchange.flow)
         if bindings and request.to.tag is not None:
-            return await self._originating.in_dialog(request, exchange, bindings)
+            return self._originating.in_dialog(request, exchange, bindings)
         bindings = [binding for binding in bindings if not binding.is_ending]
         if not bindings:
             raise SipError(403, "this flow is not registered", "TS 24.229 5.2.6.3.2A")
-        return await self._originating.initial(request, exchange, bindings)
+        return self._originating.initial(request, exchange, bindings)
 
-    async def from_core(self, request: Request, exchange: Exchange) -> Response | None:
+    def from_core(self, request: Request, exchange: Exchange) -> Answer:
         """TS 24.229 5.2.6.4: to the phone that the flow token names; and NOTIFY to this node itself."""
         token = self._pop_token(request)
         if token:
-            return await self._terminating.deliver(request, exchange, self._named(token, request))
+            return self._terminating.deliver(request, exchange, self._named(token, request))
         if request.method == "NOTIFY":
-            return await self.subscriptions.notified(request, exchange)
+            return self.subscriptions.notified(request, exchange)
         raise SipError(404, "the core sent a request that names no phone", "RFC 5626 5.3")
 
     def table_sizes(self) -> dict[str, int]:

@@ -11,8 +11,8 @@ from redoubt.cscf.scscf.registrations import RegisteredSet, Registrations
 from redoubt.cscf.scscf.sessions import Sessions
 from redoubt.diameter.cx import Cx, RegistrationTermination, ResultCode, UserProfile
 from redoubt.sip.fields import EVENT, ROUTE
-from redoubt.sip.message import Request, Response
-from redoubt.sip.service import Context, Exchange, Service
+from redoubt.sip.message import Request
+from redoubt.sip.service import Answer, Context, Exchange, Service
 from redoubt.sip.uri import OtherUri, SipUri, Uri, parse_uri
 
 
@@ -38,23 +38,23 @@ class SCscf:
         )
         self.sessions = Sessions(context, config, realm, uri, self.registrations, cx, next)
 
-    async def __call__(self, request: Request, exchange: Exchange) -> Response | None:
+    def __call__(self, request: Request, exchange: Exchange) -> Answer:
         """TS 24.229 5.4.1 for REGISTER, 5.4.2 for registration state, 5.4.3 for everything else."""
         demand_core_peer(self._context, exchange)
         if request.method == "REGISTER":
-            return await self.registration.register(request, exchange)
+            return self.registration.register(request, exchange)
         originating = self._pop_own_route(request)
         if request.method == "SUBSCRIBE" and request.need(EVENT).package == "reg":
             if request.to.tag is not None and _place(request.request_uri) == self._own:
-                return await self.regevent.resubscribe(request, exchange)
+                return self.regevent.resubscribe(request, exchange)
             found = self._served(request)
             if found is not None and request.to.tag is None:
-                return await self.regevent.subscribe(found, request, exchange)
+                return self.regevent.subscribe(found, request, exchange)
         if request.to.tag is not None:
-            return await self.sessions.in_dialog(request, exchange)
+            return self.sessions.in_dialog(request, exchange)
         if originating:
-            return await self.sessions.originating(request, exchange)
-        return await self.sessions.terminating(request, exchange)
+            return self.sessions.originating(request, exchange)
+        return self.sessions.terminating(request, exchange)
 
     def require_authentication(self, impu: str) -> bool:
         """The network wants the user authenticated anew (TS 33.203 6.1.4); False if nobody is registered so."""
