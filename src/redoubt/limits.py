@@ -104,6 +104,7 @@ USER_DATA_OCTETS = 256 * 1024
 USER_DATA_IDENTITIES = 256
 USER_DATA_CRITERIA = 256
 USER_DATA_TRIGGERS = 256  # conditions of one trigger point
+SH_REFERENCES = 32  # data references, and service indications, of one request of an application server
 RESTORATION_CONTACTS = 64  # of one private identity, as many as SCscfConfig.max_contacts allows
 
 # Gm: ESP and its associations.
@@ -128,3 +129,14 @@ HSS_REST_HEADER_OCTETS = 16 * 1024
 HSS_REST_REQUEST_S = 10  # a peer that has sent no whole request header by then is slow on purpose
 HSS_REST_FAILURES = 10  # requests without the token from one source in a minute; the rest get 429
 HSS_REST_SOURCES = 4_096  # remembered sources of such requests
+DIAMETER_REQUESTS_WAITING = 4096  # of one peer for its answers: more than a second of the fastest HSS
+DIAMETER_REQUESTS_IN_WORK = 2048  # of one node, half a second of work, about 10 MB; beyond it 3004
+DIAMETER_DUPLICATES_WAITING = 8  # repetitions of one request that is being worked on: one for each way to this node
+DIAMETER_ANSWERS_KEPT = 20_000  # for duplicates, about 1 kB each
+DIAMETER_ANSWERS_KEPT_S = 240.0  # as long as End-to-End Identifiers are unique (RFC 6733 3)
+DIAMETER_REDIRECTS_KEPT = 1024  # requirement: as routes, which are few
+DIAMETER_REDIRECTIONS = 3  # of one request
+DIAMETER_OVERLOAD_REPORTS = 256  # hosts and realms that said they are overloaded
+DIAMETER_CONNECTIONS = 1024  # of one node, peers and strangers
+DIAMETER_CONNECTIONS_PER_SOURCE = 32
+HSS_POSTGRES_CONNECTIONS = 8  # of one HSS process; PostgreSQL grants a hundred to all
