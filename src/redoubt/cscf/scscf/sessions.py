@@ -40,6 +40,7 @@ class Sessions:
         self._registrations = registrations
         self._unregistered = Unregistered(context, uri, cx, registrations)
         self._next = next
+        self._forked: set[tuple[object, ...]] = set()  # requests that are under way to several contacts
 
     # ---- the caller's half
 
@@ -182,8 +183,17 @@ class Sessions:
         return SipError(404, f"{impu} is not a user of this network", "TS 24.229 5.4.3.3 step 1")
 
     async def _fork(self, request: Request, exchange: Exchange, bindings: list[Binding]) -> Response | None:
+        """To several contacts; not again while it is under way, which is how a loop would multiply (RFC 5393 4.2)."""
+        cseq = request.cseq
+        key = (request.call_id, request.from_.tag, cseq.number, cseq.method, request.uri)
+        if key in self._forked:
+            raise SipError(482, "a request came back to a user whose contacts it is offered to", "RFC 5393 4.2")
         fork = Fork(self._context, self._next, exchange, _as_told, request.method == "INVITE")
-        return await fork.run(targets_of(request, bindings, _aim), breadth_of(request))
+        self._forked.add(key)
+        try:
+            return await fork.run(targets_of(request, bindings, _aim), breadth_of(request))
+        finally:
+            self._forked.discard(key)
 
     # ---- both
 
