@@ -54,11 +54,21 @@ class FreeDiameter:
 
 @contextmanager
 def freediameter(
-    folder: Path, port: int, *, peer: str, peer_port: int | None = None, tls: Tls | None = None
+    folder: Path,
+    port: int,
+    *,
+    peer: str,
+    peer_port: int | None = None,
+    tls: Tls | None = None,
+    watchdog_s: int = SHORTEST_TIMER_S,
 ) -> Iterator[FreeDiameter]:
     """Listens on a port of loopback, and connects to its peer if that has one."""
     configuration, log = folder / "freediameter.conf", folder / "freediameter.log"
-    configuration.write_text(_configuration(folder, port, peer, peer_port, tls))
+    lines = [*_own_lines(folder, port, peer, tls), f"TwTimer = {watchdog_s}"]
+    if peer_port is not None:
+        how = "" if tls else "No_TLS; "
+        lines.append(f'ConnectPeer = "{peer}" {{ ConnectTo = "127.0.0.1"; Port = {peer_port}; {how}No_SCTP; }}')
+    configuration.write_text("".join(f"{line};\n" for line in lines))
     with log.open("wb") as output:
         command = ["freeDiameterd", "-c", str(configuration), "-d"]
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -71,7 +81,7 @@ def freediameter(
             running.stop()
 
 
-def _configuration(folder: Path, port: int, peer: str, peer_port: int | None, tls: Tls | None) -> str:
+def _own_lines(folder: Path, port: int, peer: str, tls: Tls | None) -> list[str]:
     allowed = folder / "allowed.conf"
     allowed.write_text(f"{'' if tls else 'ALLOW_IPSEC '}{peer}\n")  # what protects the connection, if not TLS
     lines = [
@@ -82,14 +92,10 @@ def _configuration(folder: Path, port: int, peer: str, peer_port: int | None, tl
         "No_SCTP",
         "No_IPv6",
         f"TcTimer = {SHORTEST_TIMER_S}",
-        f"TwTimer = {SHORTEST_TIMER_S}",
         f'LoadExtension = "{EXTENSIONS}/acl_wl.fdx" : "{allowed}"',
         # At level 0x0080 it logs each message that it gets and sends.
         f'LoadExtension = "{EXTENSIONS}/dbg_msg_dumps.fdx" : "0x0080"',
     ]
     if tls:
         lines += [f'TLS_Cred = "{tls.certificate}", "{tls.key}"', f'TLS_CA = "{tls.authority}"']
-    if peer_port is not None:
-        how = "" if tls else "No_TLS; "
-        lines.append(f'ConnectPeer = "{peer}" {{ ConnectTo = "127.0.0.1"; Port = {peer_port}; {how}No_SCTP; }}')
-    return "".join(f"{line};\n" for line in lines)
+    return lines

@@ -6,6 +6,7 @@ several can run on one machine.
 
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -49,7 +50,7 @@ def _write_configurations(folder: Path, ports: dict[str, int], hss_port: int) ->
     for file in (*folder.glob("*.cfg"), *folder.glob("dbtext/*")):
         _fill(file, file, filled)
     for name in ("icscf", "scscf"):
-        mine = {"@NAME@": name, "@ACCEPTOR@": str(sipp.free_port())}
+        mine = {"@NAME@": name, "@ACCEPTOR@": str(sipp.free_port(socket.SOCK_STREAM))}
         _fill(folder / "diameter.xml", folder / f"{name}.xml", filled | mine)
 
 

@@ -57,9 +57,9 @@ class Running:
         )
 
 
-def free_port() -> int:
-    """A UDP port that nobody uses. SIPp itself would take 5060, where strangers' strays arrive."""
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as probe:
+def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
+    """A port that nobody uses, of UDP unless asked otherwise. SIPp itself takes 5060, where strays arrive."""
+    with closing(socket.socket(socket.AF_INET, kind)) as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port

@@ -57,4 +57,4 @@ def test_the_same_loses_what_a_store_that_does_not_sync_has_acknowledged(
     synchronous: str, tmp_path: Path, layer: dict[str, str]
 ) -> None:
     report = campaign(tmp_path / "live", LIVES, synchronous, layer)
-    assert any("is ('USER_UNKNOWN'" in loss for loss in report["wrong"]), report["wrong"]
+    assert any("was ('" in loss for loss in report["wrong"]), report["wrong"]  # a user is not as acknowledged
