@@ -249,7 +249,7 @@ class Cx(Protocol):
 
 
 class HssUnavailable(Exception):
-    """The HSS did not answer in time, or said UNABLE_TO_COMPLY at the transport level."""
+    """The other end of Cx did not answer in time, or nobody could deliver the request."""
 
 
 class RegistrationTermination(Struct, frozen=True, gc=False):
@@ -263,7 +263,7 @@ class RegistrationTermination(Struct, frozen=True, gc=False):
 
 
 class CxClient(Protocol):
-    """What the S-CSCF offers to the HSS."""
+    """What the S-CSCF offers to the HSS. One that can't be reached raises HssUnavailable too."""
 
     async def registration_termination(self, request: RegistrationTermination) -> ResultCode: ...
 

@@ -1,0 +1,71 @@
+"""The S-CSCFs as the HSS reaches them: in this process, or at the Diameter host where each was heard from.
+
+Satisfies `redoubt.diameter.cx_server.KnowsServers`.
+"""
+
+from collections.abc import Callable
+
+from redoubt.diameter.cx import CxClient, HssUnavailable, RegistrationTermination, ResultCode, UserProfile
+from redoubt.hss.servers import Servers
+from redoubt.hss.store import StoreFailed
+from redoubt.hss.subscriptions import Subscriptions
+
+
+class SCscfs:
+    """`reach` gives the S-CSCF behind a Diameter host; None while this HSS speaks no Diameter."""
+
+    def __init__(self, servers: Servers, subscriptions: Subscriptions) -> None:
+        self._servers, self._subscriptions = servers, subscriptions
+        self._here: dict[str, CxClient] = {}
+        self.reach: Callable[[str], CxClient] | None = None
+
+    def attach(self, server_name: str, client: CxClient) -> None:
+        """An S-CSCF of this process."""
+        self._here[server_name] = client
+
+    def get(self, server_name: str) -> CxClient | None:
+        """Where RTR and PPR for this S-CSCF go; it raises HssUnavailable if it can't be reached."""
+        here = self._here.get(server_name)
+        if here is not None or self.reach is None or not server_name:
+            return here
+        return _Elsewhere(server_name, self._servers, self.reach)
+
+    async def host(self, server_name: str, guess: str) -> str:
+        known = self._servers.host(server_name)
+        return known if known == guess else await self._servers.host_now(server_name)
+
+    async def learn(self, server_name: str, host: str) -> bool:
+        try:
+            await self._servers.learn(server_name, host)
+        except StoreFailed:
+            return False  # the command that it came with fails for the same cause, and says so
+        return True
+
+    async def registered_impus(self, impi: str) -> tuple[str, ...]:
+        found = (await self._subscriptions.find(impi, "")).of_impi
+        if found is None:
+            return ()
+        states = zip(found.provisioned.sets, found.assignment.sets, strict=True)
+        return tuple([one.identities[0].impu for one, state in states if impi in state.impis])
+
+
+class _Elsewhere:
+    """An S-CSCF of another process: where it lives is looked up when there is something to say."""
+
+    def __init__(self, server_name: str, servers: Servers, reach: Callable[[str], CxClient]) -> None:
+        self._server_name, self._servers, self._reach = server_name, servers, reach
+
+    async def registration_termination(self, request: RegistrationTermination) -> ResultCode:
+        return await (await self._client()).registration_termination(request)
+
+    async def push_profile(self, profile: UserProfile) -> ResultCode:
+        return await (await self._client()).push_profile(profile)
+
+    async def _client(self) -> CxClient:
+        try:
+            host = await self._servers.host_now(self._server_name)
+        except StoreFailed as fault:
+            raise HssUnavailable(str(fault)) from fault
+        if not host:
+            raise HssUnavailable(f"{self._server_name} was never heard from over Diameter")
+        return self._reach(host)
