@@ -30,6 +30,10 @@ class SCscfs:
             return here
         return _Elsewhere(server_name, self._servers, self.reach)
 
+    def keys(self) -> frozenset[str]:
+        """Names that `get` has a way to, as far as this process has heard."""
+        return self._servers.heard_from | self._here.keys() if self.reach else frozenset(self._here)
+
     async def host(self, server_name: str, guess: str) -> str:
         known = self._servers.host(server_name)
         return known if known == guess else await self._servers.host_now(server_name)
@@ -69,3 +73,11 @@ class _Elsewhere:
         if not host:
             raise HssUnavailable(f"{self._server_name} was never heard from over Diameter")
         return self._reach(host)
+
+
+async def told(client: CxClient, termination: RegistrationTermination) -> None:
+    """An RTR that nobody waits for. What an S-CSCF that can't be reached does next with the user is refused."""
+    try:
+        await client.registration_termination(termination)
+    except HssUnavailable:
+        pass  # whoever tried has reported it

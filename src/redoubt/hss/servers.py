@@ -21,6 +21,11 @@ class Servers:
         server = self._known.get(server_name)
         return "" if server is None else server.host
 
+    @property
+    def heard_from(self) -> frozenset[str]:
+        """Those whose host is known."""
+        return frozenset([name for name, server in self._known.items() if server.host])
+
     async def learn(self, server_name: str, host: str = "") -> int:
         """Remembers an S-CSCF, and its host if told; its number. Raises StoreFailed."""
         known = self._known.get(server_name)
