@@ -140,3 +140,9 @@ DIAMETER_OVERLOAD_REPORTS = 256  # hosts and realms that said they are overloade
 DIAMETER_CONNECTIONS = 1024  # of one node, peers and strangers
 DIAMETER_CONNECTIONS_PER_SOURCE = 32
 HSS_POSTGRES_CONNECTIONS = 8  # of one HSS process; PostgreSQL grants a hundred to all
+
+# Gm: temporary sets whose phone has proved nothing. An honest one waits about a second; behind one address of a carrier's
+# NAT a hundred phones may wait together after an outage of its link.
+HALF_OPEN_SETS = 20_000
+HALF_OPEN_SETS_PER_SOURCE = 128
+ASSOCIATION_SETS_PER_IMPI = 3  # six associations a direction (TS 33.203 7.4)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from redoubt.transport.flow import Address, Zone
 
 TRANSPORTS = ("udp", "tcp", "tls")
+STREAMS = ("tcp", "tls", "sctp")  # what Diameter uses
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +18,12 @@ class Listen:
     zone: Zone
 
     @classmethod
-    def parse(cls, text: str, zone: Zone) -> "Listen":
+    def parse(cls, text: str, zone: Zone, transports: tuple[str, ...] = TRANSPORTS) -> "Listen":
         """`udp:127.0.0.1:5060`, `tls:[::1]:5061`. Raises ValueError with what to write instead."""
         transport, _, rest = text.partition(":")
         host, colon, port = rest.rpartition(":")
-        if transport not in TRANSPORTS or not colon or not host or not port.isdecimal() or int(port) > 65_535:
-            raise ValueError(f"{text!r} is not TRANSPORT:HOST:PORT; write for example udp:127.0.0.1:5060")
+        if transport not in transports or not colon or not host or not port.isdecimal() or int(port) > 65_535:
+            raise ValueError(f"{text!r} is not TRANSPORT:HOST:PORT; write for example {transports[0]}:127.0.0.1:5060")
         return cls(transport, host.strip("[]"), int(port), zone)
 
     @property

@@ -1,4 +1,4 @@
-"""TLS for SIP (RFC 3261 26.3, RFC 5922): contexts, and the names that a peer's certificate proved."""
+"""TLS for SIP (RFC 3261 26.3, RFC 5922) and Diameter (RFC 6733 13): contexts, and names that a certificate proved."""
 
 import ssl
 from collections.abc import Mapping
@@ -15,6 +15,28 @@ class TlsSettings:
     server: ssl.SSLContext | None = None
     client: ssl.SSLContext | None = None
     partners: frozenset[str] = frozenset()  # names whose holders are trusted, lower case
+
+
+def mutual(certificate: str, key: str, authority: str) -> TlsSettings:
+    """Both sides show a certificate that `authority` signed; which names it must hold, the caller checks.
+
+    Paths of PEM files. Raises OSError naming the file, or ssl.SSLError, which is one, for a file that is none.
+    """
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    for context in (server, client):
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(certificate, key)
+        context.load_verify_locations(authority)
+    return TlsSettings(server, client)
+
+
+def dns_names(certificate: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """The DNS names of a certificate, in lower case; a wildcard stays one and matches nothing (RFC 6733 13)."""
+    alternatives = (certificate or {}).get("subjectAltName", ())
+    return tuple(value.lower().rstrip(".") for kind, value in alternatives if kind == "DNS")
 
 
 def peer_of(certificate: Mapping[str, Any] | None, partners: frozenset[str]) -> TlsPeer | None:
