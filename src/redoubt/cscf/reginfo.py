@@ -42,20 +42,19 @@ class RegInfo(Struct, frozen=True, gc=False):
     full: bool
     registrations: tuple[RegistrationInfo, ...]
 
-
-def build_reginfo(info: RegInfo) -> bytes:
-    """The document's octets."""
-    pieces = [
-        f'<?xml version="1.0" encoding="UTF-8"?>\n<reginfo xmlns="{NAMESPACE}" version="{info.version}" '
-        f'state="{"full" if info.full else "partial"}">'
-    ]
-    for registration in info.registrations:
-        aor, identifier = escaped(registration.aor), escaped(registration.id)
-        pieces.append(f'<registration aor="{aor}" id="{identifier}" state="{registration.state}">')
-        pieces += map(_contact_text, registration.contacts)
-        pieces.append("</registration>")
-    pieces.append("</reginfo>\n")
-    return "".join(pieces).encode("utf-8", "replace")
+    def to_bytes(self) -> bytes:
+        """The document's octets."""
+        pieces = [
+            f'<?xml version="1.0" encoding="UTF-8"?>\n<reginfo xmlns="{NAMESPACE}" version="{self.version}" '
+            f'state="{"full" if self.full else "partial"}">'
+        ]
+        for registration in self.registrations:
+            aor, identifier = escaped(registration.aor), escaped(registration.id)
+            pieces.append(f'<registration aor="{aor}" id="{identifier}" state="{registration.state}">')
+            pieces += map(_contact_text, registration.contacts)
+            pieces.append("</registration>")
+        pieces.append("</reginfo>\n")
+        return "".join(pieces).encode("utf-8", "replace")
 
 
 def parse_reginfo(octets: bytes) -> RegInfo:

@@ -5,7 +5,7 @@ until its header is changed.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from redoubt.sip.fields import CSEQ, FROM, TO, Field
 from redoubt.sip.grammar import malformed, split_list
@@ -17,16 +17,22 @@ from redoubt.sip.names import canonical
 T = TypeVar("T")
 
 
+class Document(Protocol):
+    """A body as a value."""
+
+    def to_bytes(self) -> bytes: ...
+
+
 class Message:
     """What requests and responses share. Header names are canonical, values unfolded and otherwise raw."""
 
-    __slots__ = ("_document", "_lines", "_views", "body")
+    __slots__ = ("_body", "_document", "_lines", "_views")
 
     def __init__(self, headers: Iterable[tuple[str, str]] | Lines = (), body: bytes = b"") -> None:
         self._lines: Lines = headers if isinstance(headers, dict) else gathered(headers)
         self._views: dict[str, tuple[Any, ...]] = {}  # all values of a name, parsed
-        self._document: tuple[bytes, object] | None = None  # a body made in this process, and what it says
-        self.body = body
+        self._body: bytes | None = body  # None: the document's octets, which nobody has asked for yet
+        self._document: Document | None = None
 
     # ---- raw values
 
@@ -158,17 +164,24 @@ class Message:
 
     # ---- the body
 
-    def carry(self, body: bytes, document: object) -> None:
-        """Sets the body, and what it says: a function of this process that gets the message need not parse it."""
-        self.body = body
-        self._document = (body, document)
+    @property
+    def body(self) -> bytes:
+        """The octets."""
+        if self._body is None:
+            self._body = b"" if self._document is None else self._document.to_bytes()
+        return self._body
+
+    @body.setter
+    def body(self, octets: bytes) -> None:
+        self._body, self._document = octets, None
+
+    def carry(self, document: Document) -> None:
+        """Makes this the body. Within the process it is handed on as it is; a wire gets its octets."""
+        self._body, self._document = None, document
 
     def document(self, kind: type[T]) -> T | None:
-        """What the body says, if it was made in this process and by whom `carry` told."""
-        known = self._document
-        if known is None or known[0] is not self.body or not isinstance(known[1], kind):
-            return None
-        return known[1]
+        """What `carry` was given, if that is of this kind."""
+        return self._document if isinstance(self._document, kind) else None
 
     # ---- shorter
 
@@ -198,8 +211,8 @@ class Message:
     def _copy_into(self, other: "Message") -> None:
         other._lines = self._lines.copy()
         other._views = self._views.copy()
+        other._body = self._body
         other._document = self._document
-        other.body = self.body
 
     def _octets(self, start: str) -> bytes:
         lines = [f"{name}: {value}" for name, values in self._lines.items() for value in values]

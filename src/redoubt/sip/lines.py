@@ -48,9 +48,14 @@ def read_head(octets: bytes) -> tuple[str, Lines]:
 def gathered(headers: Iterable[tuple[str, str]]) -> Lines:
     """Lines by name."""
     lines: Lines = {}
+    append(lines, headers)
+    return lines
+
+
+def append(lines: Lines, headers: Iterable[tuple[str, str]]) -> None:
+    """Adds lines; names are canonical."""
     for name, value in headers:
         lines[name] = (*lines[name], value) if name in lines else (value,)
-    return lines
 
 
 def one_by_one(lines: Lines) -> Headers:

@@ -8,7 +8,7 @@ from redoubt.sip.base_message import Message
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import CSEQ, VIA
 from redoubt.sip.grammar import TOKEN, malformed
-from redoubt.sip.lines import Headers, Lines, read_head, take_length
+from redoubt.sip.lines import Headers, Lines, append, read_head, take_length
 from redoubt.sip.names import canonical
 from redoubt.sip.reasons import REASONS
 from redoubt.sip.uri import Uri, parse_uri
@@ -66,8 +66,8 @@ class Request(Message):
         response = Response(status, reason, {name: mine[name] for name in MANDATORY if name in mine})
         if to_tag is not None and "To" in mine and not self._has_to_tag():
             response._lines["To"] = (f"{mine['To'][0]};tag={to_tag}",)
-        for name, value in headers:
-            response.add(name, value)
+        if headers:
+            append(response._lines, headers)
         return response
 
     def _has_to_tag(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from redoubt.cscf.reginfo import MEDIA_TYPE, ContactInfo, RegInfo, RegistrationInfo, build_reginfo
+from redoubt.cscf.reginfo import MEDIA_TYPE, ContactInfo, RegInfo, RegistrationInfo
 from redoubt.sim.run import run
 from redoubt.sip.fields import AUTHORIZATION, CONTACT, PATH, WWW_AUTHENTICATE
 from redoubt.sip.headers.addresses import NameAddr
@@ -231,7 +231,7 @@ def reg_event(
         ("Subscription-State", "active;expires=600" if active else "terminated;reason=noresource"),
         ("Content-Type", MEDIA_TYPE),
     ]
-    return Request("NOTIFY", str(contact.uri), headers, build_reginfo(RegInfo(1, True, (registration,))))
+    return Request("NOTIFY", str(contact.uri), headers, RegInfo(1, True, (registration,)).to_bytes())
 
 
 async def _watched() -> tuple[Core, Phone]:

@@ -143,8 +143,9 @@ class Subscriptions:
             self._schedule(subscription)
         was_active = subscription.version >= 0
         state = request.first(SUBSCRIPTION_STATE)
-        if request.body:
-            self._apply(request.document(RegInfo) or parse_reginfo(request.body), subscription)
+        info = request.document(RegInfo) or (parse_reginfo(request.body) if request.body else None)
+        if info is not None:
+            self._apply(info, subscription)
         if state is not None and state.state == "terminated":
             self._remove(subscription)
             if was_active and (live := self._live(subscription)):  # and the phone has made another registration

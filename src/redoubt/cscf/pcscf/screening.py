@@ -1,7 +1,15 @@
 """What may not cross the trust edge: headers of the network, and keys (TS 24.229 4.4, 5.2.6)."""
 
 from redoubt.sip.errors import SipError
-from redoubt.sip.fields import AUTHORIZATION, PRIVACY, PROXY_REQUIRE, Field
+from redoubt.sip.fields import (
+    AUTHENTICATION_INFO,
+    AUTHORIZATION,
+    PRIVACY,
+    PROXY_AUTHENTICATE,
+    PROXY_REQUIRE,
+    WWW_AUTHENTICATE,
+    Field,
+)
 from redoubt.sip.grammar import malformed
 from redoubt.sip.headers.credentials import Credentials
 from redoubt.sip.message import Message, Request
@@ -34,13 +42,13 @@ NETWORK_HEADERS = BILLING_HEADERS | {
 }
 # To a phone these are none of its business (TS 24.229 5.2.6.3, 5.2.6.4).
 HIDDEN_HEADERS = BILLING_HEADERS | {"Server", "Warning"}
-CHALLENGES = frozenset(("WWW-Authenticate", "Proxy-Authenticate", "Authentication-Info"))
+CHALLENGES = (WWW_AUTHENTICATE, PROXY_AUTHENTICATE, AUTHENTICATION_INFO)
 IDENTITIES = frozenset(("P-Asserted-Identity", "P-Preferred-Identity"))
 PROXY_EXTENSIONS = frozenset(("privacy",))  # RFC 3323 4.3
 
 # What each way of a message is searched for, in one pass.
 OF_A_PHONE = NETWORK_HEADERS | IDENTITIES | {"P-Access-Network-Info", "Proxy-Require"}
-FOR_A_PHONE = HIDDEN_HEADERS | CHALLENGES | {"Privacy", "P-Called-Party-ID", "Route"}
+FOR_A_PHONE = HIDDEN_HEADERS | {field.name for field in CHALLENGES} | {"Privacy", "P-Called-Party-ID", "Route"}
 
 
 def remove_all(message: Message, names: frozenset[str]) -> None:
@@ -83,9 +91,10 @@ def to_phone(message: Message, context: Context) -> frozenset[str]:
     found = message.present(FOR_A_PHONE)
     if found:
         remove_all(message, found & HIDDEN_HEADERS)
-        if not found.isdisjoint(CHALLENGES) and context.enforces("keys-stay-home"):
-            for name in found & CHALLENGES:
-                _remove_keys(message, name)
+        if context.enforces("keys-stay-home"):
+            for field in CHALLENGES:
+                if field.name in found:
+                    _remove_keys(message, field)
         if "Privacy" in found:
             _hide_identity(message)
     return found
@@ -101,15 +110,13 @@ def _hide_identity(message: Message) -> None:
         message.remove("P-Asserted-Identity")
 
 
-def _remove_keys(response: Message, name: str) -> None:
+def _remove_keys(response: Message, field: Field[Credentials]) -> None:
     """ck and ik leave each challenge; one that can't be read is not passed on (TS 24.229 5.2.2, requirement row 13)."""
-    parse = Credentials.parse_info if name == "Authentication-Info" else Credentials.parse
     try:
-        challenges = [parse(line) for line in response.all(name)]
+        challenges = response.every(field)
     except SipError:
-        response.remove(name)
+        response.remove(field.name)
         return
-    field: Field[Credentials] = Field(name, parse)
     response.put(field, *[challenge.without_param("ck", "ik") for challenge in challenges])
 
 

@@ -24,6 +24,7 @@ from redoubt.limits import CHALLENGES_PER_MINUTE
 from redoubt.secret import Secret
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import VIA
+from redoubt.sip.headers.credentials import Credentials
 from redoubt.sip.message import Request
 from redoubt.sip.service import Context, Exchange
 from redoubt.transport.flow import Zone
@@ -95,8 +96,8 @@ class Authentication:
         self.back_off = BackOff(config.failures_before_back_off)
         self._algorithms = tuple(_aka_algorithm(name) for name in config.algorithms)
 
-    async def challenge(self, attempt: Attempt, after: Challenge | None = None) -> tuple[tuple[str, str], ...]:
-        """Opens a challenge; its WWW-Authenticate headers, with CK and IK for the P-CSCF (TS 24.229 5.4.1.2.1).
+    async def challenge(self, attempt: Attempt, after: Challenge | None = None) -> list[Credentials]:
+        """Opens a challenge; its WWW-Authenticate values, with CK and IK for the P-CSCF (TS 24.229 5.4.1.2.1).
 
         `after` is the challenge that was answered with AUTS. Raises Busy.
         """
@@ -120,7 +121,7 @@ class Authentication:
         replaced = self.challenges.open(challenge)
         if replaced is not None and not attempt.protected:  # it costs vectors as wrong answers do
             self.count_failure(attempt)
-        return tuple([("WWW-Authenticate", self._challenge_text(challenge, name)) for name in self._algorithms])
+        return [self._shown(challenge, algorithm) for algorithm in self._algorithms]
 
     def answered(self, register: RegisterRequest) -> Challenge | None:
         """The open challenge that this REGISTER answers, if it may answer one (TS 24.229 5.4.1.2.2 steps 1, 2)."""
@@ -307,11 +308,17 @@ class Authentication:
                 503, "too many failed authentications", "TS 24.229 5.4.1", (("Retry-After", str(wait_s)),)
             )
 
-    def _challenge_text(self, challenge: Challenge, algorithm: DigestAlgorithm) -> str:
+    def _shown(self, challenge: Challenge, algorithm: DigestAlgorithm) -> Credentials:
         vector = challenge.vector
-        return (
-            f'Digest realm="{self._realm}",nonce="{challenge.nonce}",algorithm={algorithm.value},'
-            f'ck="{vector.ck.reveal().hex()}",ik="{vector.ik.reveal().hex()}"'
+        return Credentials(
+            "Digest",
+            (
+                ("realm", self._realm, True),
+                ("nonce", challenge.nonce, True),
+                ("algorithm", algorithm.value, False),
+                ("ck", vector.ck.reveal().hex(), True),
+                ("ik", vector.ik.reveal().hex(), True),
+            ),
         )
 
 

@@ -10,7 +10,7 @@ from hashlib import blake2s
 from msgspec.structs import replace
 
 from redoubt.cscf.lapses import Alarm, Lapses
-from redoubt.cscf.reginfo import MEDIA_TYPE, ContactInfo, RegInfo, RegistrationInfo, build_reginfo
+from redoubt.cscf.reginfo import MEDIA_TYPE, ContactInfo, RegInfo, RegistrationInfo
 from redoubt.cscf.registering import public_identity
 from redoubt.cscf.scscf.registrations import Binding, RegisteredSet
 from redoubt.limits import SUBSCRIPTIONS_PER_SET
@@ -112,15 +112,9 @@ class RegEvent:
         """The user, the P-CSCF on its Path, the servers of its filter criteria (RFC 3680 4, TS 24.229 5.4.2.1.1)."""
         if not self._context.enforces("reg-event-owner"):
             return
-        hosts = {_host(NameAddr.parse(path).uri) for b in found.bindings.values() for path in b.path}
-        hosts |= {
-            _host(parse_uri(criterion.server_name))
-            for profile in found.profile.service_profiles
-            for criterion in profile.criteria
-        }
         for asserted in request.every(P_ASSERTED_IDENTITY):
             identity = found.identity(public_identity(asserted.uri))
-            if (identity is not None and not identity.barred) or _host(asserted.uri) in hosts - {""}:
+            if (identity is not None and not identity.barred) or _serves(_host(asserted.uri), found):
                 return
         raise SipError(403, "the subscriber may not see this user's registration", "TS 24.229 5.4.2.1.1")
 
@@ -209,7 +203,7 @@ class RegEvent:
         notify.put(CSEQ, CSeq(subscription.cseq, "NOTIFY"))
         notify.set("Event", subscription.event)
         notify.set("Subscription-State", state)
-        notify.carry(build_reginfo(info), info)
+        notify.carry(info)
         return notify
 
     def _registrations(self, subscription: Subscription, full: bool) -> tuple[RegistrationInfo, ...]:
@@ -282,6 +276,16 @@ def _target(request: Request) -> str:
     if not isinstance(contact, NameAddr):
         raise SipError(400, "the Contact of a SUBSCRIBE is an address", "RFC 6665 4.1.2")
     return str(contact.uri)
+
+
+def _serves(host: str, found: RegisteredSet) -> bool:
+    """Whether the host is a proxy on the way to one of the user's phones, or a server of its filter criteria."""
+    if not host:
+        return False
+    if any(_host(NameAddr.parse(path).uri) == host for b in found.bindings.values() for path in b.path):
+        return True
+    criteria = (criterion for profile in found.profile.service_profiles for criterion in profile.criteria)
+    return any(_host(parse_uri(criterion.server_name)) == host for criterion in criteria)
 
 
 def _host(uri: Uri) -> str:

@@ -14,6 +14,7 @@ from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registratio
 from redoubt.diameter.cx import Cx, HssUnavailable, ResultCode, ServerAssignmentType, UserProfile
 from redoubt.events import Check, Fault, Registered
 from redoubt.sip.errors import SipError
+from redoubt.sip.fields import WWW_AUTHENTICATE
 from redoubt.sip.grammar import print_params, split_list
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import Request, Response
@@ -109,7 +110,7 @@ class Registration:
     async def _challenge(self, attempt: Attempt, after: Challenge | None = None) -> Response:
         """401 with a fresh vector (TS 24.229 5.4.1.2.1); CK and IK in it are for the P-CSCF."""
         try:
-            headers = await self._authentication.challenge(attempt, after)
+            challenges = await self._authentication.challenge(attempt, after)
         except Busy:
             if attempt.protected and self._is_registered(attempt.register):
                 return await self._accept(attempt, challenged=False)  # strangers' attempts must not end it (row 18)
@@ -126,7 +127,9 @@ class Registration:
             raise SipError(
                 503, "too many unanswered challenges", "our rule", (("Retry-After", str(RETRY_S)),)
             ) from None
-        return attempt.request.response(401, to_tag=self._context.tag(), headers=headers)
+        response = attempt.request.response(401, to_tag=self._context.tag())
+        response.put(WWW_AUTHENTICATE, *challenges)
+        return response
 
     # ---- success
 
