@@ -1,0 +1,139 @@
+"""freeDiameter as a peer of our node: capabilities, watchdogs both ways, good-byes both ways, in clear and on TLS.
+
+RFC 6733 5.3, 5.4, 5.5, 13. Wireshark reads all that goes in clear.
+"""
+
+import asyncio
+import shutil
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+
+from redoubt.config import DiameterConfig, DiameterPeer
+from redoubt.diameter.applications import CX
+from redoubt.diameter.node import Node
+from redoubt.events import EventStream
+from redoubt.sip.service import Context
+from redoubt.sources import Clock, SystemRandomness
+
+from . import sipp
+from .capture import Capture
+from .freediameter import IDENTITY, REALM, SHORTEST_TIMER_S, Tls, freediameter
+
+HSS, HOME = "hss.ims.test", "ims.test"
+NEVER_S = 60  # a watchdog that this test does not see
+WITHIN_S = 15.0  # both ends wait for up to Tw and two seconds of jitter (RFC 3539 3.4.1)
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("freeDiameterd") is None or shutil.which("tshark") is None,
+    reason="freediameter or tshark is not installed: make peers, as root",
+)
+
+
+def node(config: DiameterConfig) -> Node:
+    context = Context("hss", EventStream(), Clock(asyncio.get_running_loop()), SystemRandomness())
+    return Node(context, HSS, HOME, config, applications=(CX,))
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(WITHIN_S):
+        while not condition():  # noqa: ASYNC110 - freeDiameter's log wakes nobody
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def captured(folder: Path, port: int) -> AsyncIterator[Capture]:
+    """What went over this port, clean for Wireshark at the end."""
+    try:
+        capture = Capture.start(folder / "all.pcapng", [], [port])
+    except PermissionError as refusal:
+        pytest.skip(f"this user may not capture on the loopback interface: {refusal}")
+    yield capture
+    await asyncio.to_thread(capture.stop)
+
+
+def askers(capture: Capture, command: str) -> set[str]:
+    """Who sent requests of a command that were answered with success."""
+    answered = capture.matching(
+        f"diameter.{command} and diameter.flags.request == 0 and diameter.Result-Code == 2001", "diameter.hopbyhopid"
+    )
+    asked = capture.matching(
+        f"diameter.{command} and diameter.flags.request == 1", "diameter.hopbyhopid", "diameter.Origin-Host"
+    )
+    return {host for number, host in (line.split("\t") for line in asked) if number in answered}
+
+
+CER, DWR, DPR = "cmd.code == 257", "cmd.code == 280", "cmd.code == 282"
+
+
+async def test_it_connects_asks_whether_we_live_and_says_good_bye(tmp_path: Path) -> None:
+    ours = node(DiameterConfig(watchdog=NEVER_S))
+    peer = ours.connect_to(DiameterPeer(identity=IDENTITY, realm=REALM))
+    _, port = await ours.listen("tcp:127.0.0.1:0")
+    async with captured(tmp_path, port) as capture:
+        with freediameter(tmp_path, sipp.free_port(socket.SOCK_STREAM), peer=HSS, peer_port=port) as theirs:
+            await until(lambda: peer.is_open)
+            await asyncio.to_thread(theirs.await_saying, "'STATE_OPEN'")
+            await until(lambda: len(theirs.said("Device-Watchdog-Answer")) > 0)
+            await asyncio.to_thread(theirs.stop)
+            await until(lambda: not peer.is_open)
+        await ours.close()
+    assert (askers(capture, CER), askers(capture, DWR), askers(capture, DPR)) == ({IDENTITY}, {IDENTITY}, {IDENTITY})
+    capture.assert_diameter_is_clean(least=6)
+
+
+async def test_we_connect_to_it_ask_whether_it_lives_and_say_good_bye(tmp_path: Path) -> None:
+    port = sipp.free_port(socket.SOCK_STREAM)
+    async with captured(tmp_path, port) as capture:
+        with freediameter(tmp_path, port, peer=HSS, watchdog_s=NEVER_S) as theirs:
+            ours = node(DiameterConfig(watchdog=SHORTEST_TIMER_S))
+            ours.connect_to(DiameterPeer(identity=IDENTITY, realm=REALM, connect=f"tcp:127.0.0.1:{port}"))
+            assert await ours.connected(WITHIN_S)
+            await until(lambda: len(theirs.said("Device-Watchdog-Request")) > 0)
+            await ours.close()
+            await asyncio.to_thread(theirs.await_saying, "'STATE_OPEN'\\s+-> 'STATE_CLOSING")
+            await asyncio.to_thread(theirs.stop)
+    assert (askers(capture, CER), askers(capture, DWR), askers(capture, DPR)) == ({HSS}, {HSS}, {HSS})
+    capture.assert_diameter_is_clean(least=6)
+
+
+def issued(authority: trustme.CA, name: str, folder: Path) -> Tls:
+    certificate = authority.issue_cert(name)
+    files = Tls(folder / f"{name}.pem", folder / f"{name}.key", folder / "authority.pem")
+    certificate.cert_chain_pems[0].write_to_path(files.certificate)
+    certificate.private_key_pem.write_to_path(files.key)
+    authority.cert_pem.write_to_path(files.authority)
+    return files
+
+
+def with_tls(files: Tls) -> DiameterConfig:
+    return DiameterConfig(certificate=str(files.certificate), key=str(files.key), authority=str(files.authority))
+
+
+async def test_it_connects_on_tls_and_each_proves_its_identity(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    mine, its = issued(authority, HSS, tmp_path), issued(authority, IDENTITY, tmp_path)
+    ours = node(with_tls(mine))
+    peer = ours.connect_to(DiameterPeer(identity=IDENTITY, realm=REALM))
+    _, port = await ours.listen("tls:127.0.0.1:0")
+    with freediameter(tmp_path, sipp.free_port(socket.SOCK_STREAM), peer=HSS, peer_port=port, tls=its) as theirs:
+        await until(lambda: peer.is_open)
+        await asyncio.to_thread(theirs.await_saying, "'STATE_OPEN'")
+        await ours.close()
+        await asyncio.to_thread(theirs.stop)
+
+
+async def test_we_connect_to_it_on_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    mine, its = issued(authority, HSS, tmp_path), issued(authority, IDENTITY, tmp_path)
+    port = sipp.free_port(socket.SOCK_STREAM)
+    with freediameter(tmp_path, port, peer=HSS, tls=its) as theirs:
+        ours = node(with_tls(mine))
+        ours.connect_to(DiameterPeer(identity=IDENTITY, realm=REALM, connect=f"tls:127.0.0.1:{port}"))
+        assert await ours.connected(WITHIN_S)
+        await ours.close()
+        await asyncio.to_thread(theirs.stop)
