@@ -59,12 +59,13 @@ def freediameter(
     *,
     peer: str,
     peer_port: int | None = None,
+    guest: str = "",
     tls: Tls | None = None,
     watchdog_s: int = SHORTEST_TIMER_S,
 ) -> Iterator[FreeDiameter]:
-    """Listens on a port of loopback, and connects to its peer if that has one."""
+    """Listens on a port of loopback, and connects to its peer if that has one. A guest may connect besides."""
     configuration, log = folder / "freediameter.conf", folder / "freediameter.log"
-    lines = [*_own_lines(folder, port, peer, tls), f"TwTimer = {watchdog_s}"]
+    lines = [*_own_lines(folder, port, f"{peer} {guest}", tls), f"TwTimer = {watchdog_s}"]
     if peer_port is not None:
         how = "" if tls else "No_TLS; "
         lines.append(f'ConnectPeer = "{peer}" {{ ConnectTo = "127.0.0.1"; Port = {peer_port}; {how}No_SCTP; }}')
@@ -81,9 +82,9 @@ def freediameter(
             running.stop()
 
 
-def _own_lines(folder: Path, port: int, peer: str, tls: Tls | None) -> list[str]:
+def _own_lines(folder: Path, port: int, peers: str, tls: Tls | None) -> list[str]:
     allowed = folder / "allowed.conf"
-    allowed.write_text(f"{'' if tls else 'ALLOW_IPSEC '}{peer}\n")  # what protects the connection, if not TLS
+    allowed.write_text(f"{'' if tls else 'ALLOW_IPSEC '}{peers}\n")  # what protects the connection, if not TLS
     lines = [
         f'Identity = "{IDENTITY}"',
         f'Realm = "{REALM}"',

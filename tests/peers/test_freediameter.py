@@ -15,7 +15,10 @@ import trustme
 
 from redoubt.config import DiameterConfig, DiameterPeer
 from redoubt.diameter.applications import CX
+from redoubt.diameter.codec import DiameterMessage
+from redoubt.diameter.dictionary import ORIGIN_HOST, PUBLIC_IDENTITY, RESULT_CODE, ROUTE_RECORD, SERVER_NAME
 from redoubt.diameter.node import Node
+from redoubt.diameter.peer import Peer
 from redoubt.events import EventStream
 from redoubt.sip.service import Context
 from redoubt.sources import Clock, SystemRandomness
@@ -24,7 +27,7 @@ from . import sipp
 from .capture import Capture
 from .freediameter import IDENTITY, REALM, SHORTEST_TIMER_S, Tls, freediameter
 
-HSS, HOME = "hss.ims.test", "ims.test"
+HSS, SCSCF, HOME = "hss.ims.test", "scscf.ims.test", "ims.test"
 NEVER_S = 60  # a watchdog that this test does not see
 WITHIN_S = 15.0  # both ends wait for up to Tw and two seconds of jitter (RFC 3539 3.4.1)
 
@@ -34,9 +37,9 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def node(config: DiameterConfig) -> Node:
-    context = Context("hss", EventStream(), Clock(asyncio.get_running_loop()), SystemRandomness())
-    return Node(context, HSS, HOME, config, applications=(CX,))
+def node(config: DiameterConfig | None = None, identity: str = HSS) -> Node:
+    context = Context(identity, EventStream(), Clock(asyncio.get_running_loop()), SystemRandomness())
+    return Node(context, identity, HOME, config, applications=(CX,))
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -46,10 +49,10 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def captured(folder: Path, port: int) -> AsyncIterator[Capture]:
-    """What went over this port, clean for Wireshark at the end."""
+async def captured(folder: Path, *ports: int) -> AsyncIterator[Capture]:
+    """What went over these ports; all of it is in the file at the end."""
     try:
-        capture = Capture.start(folder / "all.pcapng", [], [port])
+        capture = Capture.start(folder / "all.pcapng", [], ports)
     except PermissionError as refusal:
         pytest.skip(f"this user may not capture on the loopback interface: {refusal}")
     yield capture
@@ -99,6 +102,36 @@ async def test_we_connect_to_it_ask_whether_it_lives_and_say_good_bye(tmp_path: 
             await asyncio.to_thread(theirs.stop)
     assert (askers(capture, CER), askers(capture, DWR), askers(capture, DPR)) == ({HSS}, {HSS}, {HSS})
     capture.assert_diameter_is_clean(least=6)
+
+
+async def test_it_relays_between_an_s_cscf_and_the_hss(tmp_path: Path) -> None:
+    """RFC 6733 6.1.9: Route-Record, new hop-by-hop identifiers; its request is one of the S-CSCF (speaks-for)."""
+    asked: list[DiameterMessage] = []
+
+    async def answer(message: DiameterMessage, _peer: Peer) -> DiameterMessage:
+        asked.append(message)
+        return message.answer().add(SERVER_NAME, "sip:scscf.ims.test")
+
+    hss, scscf = node(), node(identity=SCSCF)
+    hss.serve(CX, answer)
+    from_relay = hss.connect_to(DiameterPeer(identity=IDENTITY, realm=REALM, speaks_for=(SCSCF,)))
+    _, port = await hss.listen("tcp:127.0.0.1:0")
+    relay_port = sipp.free_port(socket.SOCK_STREAM)
+    async with captured(tmp_path, port, relay_port) as capture:
+        with freediameter(tmp_path, relay_port, peer=HSS, peer_port=port, guest=SCSCF) as relay:
+            connect = f"tcp:127.0.0.1:{relay_port}"
+            scscf.connect_to(DiameterPeer(identity=IDENTITY, realm=REALM, connect=connect, speaks_for=(HOME,)))
+            assert await scscf.connected(WITHIN_S)
+            await until(lambda: from_relay.is_open)
+            await asyncio.to_thread(relay.await_saying, f"'STATE_OPEN'.*{HSS}")
+            request = scscf.new_request(CX, CX.commands["LIR"]).add(PUBLIC_IDENTITY, "sip:alice@ims.test")
+            got = await scscf.request(request, timeout_s=WITHIN_S)
+            await scscf.close()
+            await hss.close()
+            await asyncio.to_thread(relay.stop)
+    assert got.need(RESULT_CODE) == 2001 and got.need(SERVER_NAME) == "sip:scscf.ims.test"
+    assert asked[0].need(ORIGIN_HOST) == SCSCF and asked[0].every(ROUTE_RECORD) == (SCSCF,)
+    capture.assert_diameter_is_clean(least=8)
 
 
 def issued(authority: trustme.CA, name: str, folder: Path) -> Tls:
