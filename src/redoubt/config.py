@@ -125,7 +125,10 @@ class HssConfig(Section, frozen=True):
     diameter_identity: str = "hss.{realm}"
     """Its Diameter identity (RFC 6733 4.3.1)."""
     database: str = "hss.sqlite"
-    """SQLite file in the state directory."""
+    """SQLite file in the state directory, or postgresql://user@host/name, which several HSS processes may share.
+
+    The password is best left to ~/.pgpass (or ?passfile=...); it never appears in logs.
+    """
     key_file: str = "hss.key"
     """The key under which K and OPc are stored; `redoubt init` makes it."""
     sequence_block: Annotated[int, Meta(ge=1, le=4096)] = 32

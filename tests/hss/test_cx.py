@@ -1,7 +1,6 @@
 """Cx as TS 29.228 clause 6 has it, on a real store."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -30,7 +29,7 @@ from redoubt.hss.records import ImplicitSet
 from redoubt.hss.subscriber import Subscriber
 from redoubt.secret import Secret
 
-from .conftest import ALICE, ALICE_IMPU, BOB, BOB_IMPU, OPC, REALM, S1, S2, K, private, with_subscribers
+from .conftest import ALICE, ALICE_IMPU, BOB, BOB_IMPU, OPC, REALM, S1, S2, K, Place, private, with_subscribers
 
 T = ServerAssignmentType
 REGISTRATION = UserAuthorizationType.REGISTRATION
@@ -86,8 +85,8 @@ async def test_an_unknown_identity_and_a_foreign_pair_are_refused_and_said(hss: 
     assert checks[2].impu == BOB_IMPU and checks[2].fault is Fault.IDENTITY and not checks[2].passed
 
 
-async def test_without_the_pair_check_a_stranger_takes_the_identity(tmp_path: Path) -> None:
-    hss = await with_subscribers(tmp_path, off=frozenset({"identity-pair"}))
+async def test_without_the_pair_check_a_stranger_takes_the_identity(place: Place) -> None:
+    hss = await with_subscribers(place, off=frozenset({"identity-pair"}))
     assert await mar(hss, S2, ALICE, BOB_IMPU) is ResultCode.SUCCESS
     assert await sar(hss, T.REGISTRATION, S2, ALICE, BOB_IMPU) is ResultCode.SUCCESS
     assert await lir(hss, BOB_IMPU) == (ResultCode.SUCCESS, S2)
@@ -264,8 +263,8 @@ async def test_a_wildcard_serves_what_no_distinct_identity_does(hss: Hss) -> Non
     assert await lir(hss, "sip:hall@home.example") == (ResultCode.USER_UNKNOWN, "")
 
 
-async def test_a_thousand_challenges_rise_in_sqn_and_repeat_no_rand(tmp_path: Path) -> None:
-    hss = await with_subscribers(tmp_path, HssConfig(max_pending_per_user=2000))
+async def test_a_thousand_challenges_rise_in_sqn_and_repeat_no_rand(place: Place) -> None:
+    hss = await with_subscribers(place, HssConfig(max_pending_per_user=2000))
     vectors = [(await hss.multimedia_auth(ALICE, ALICE_IMPU, S1, 1)).vectors[0] for _ in range(1000)]
     sqns = [sqn_of(vector) for vector in vectors]
     assert sqns == sorted(set(sqns)) and len({vector.rand for vector in vectors}) == 1000
@@ -309,8 +308,8 @@ async def test_an_auts_with_one_bit_wrong_resynchronises_nothing(hss: Hss) -> No
     assert sqn_of(vector) >> 5 == 2
 
 
-async def test_without_the_mac_check_a_forged_auts_moves_the_counter(tmp_path: Path) -> None:
-    hss = await with_subscribers(tmp_path, off=frozenset({"resync-mac"}))
+async def test_without_the_mac_check_a_forged_auts_moves_the_counter(place: Place) -> None:
+    hss = await with_subscribers(place, off=frozenset({"resync-mac"}))
     vector = (await hss.multimedia_auth(ALICE, ALICE_IMPU, S1, 1)).vectors[0]
     forged = Resynchronisation(vector.rand, bytes([0x55] * 14))
     moved = (await hss.multimedia_auth(ALICE, ALICE_IMPU, S1, 1, forged)).vectors
@@ -318,8 +317,8 @@ async def test_without_the_mac_check_a_forged_auts_moves_the_counter(tmp_path: P
     await hss.close()
 
 
-async def test_vectors_that_nobody_answers_have_a_ceiling_that_an_answer_lifts(tmp_path: Path) -> None:
-    hss = await with_subscribers(tmp_path, HssConfig(max_pending_per_user=3))
+async def test_vectors_that_nobody_answers_have_a_ceiling_that_an_answer_lifts(place: Place) -> None:
+    hss = await with_subscribers(place, HssConfig(max_pending_per_user=3))
     assert [await mar(hss) for _ in range(4)] == [ResultCode.SUCCESS] * 3 + [ResultCode.TOO_BUSY]
     assert await mar(hss, S1, BOB, BOB_IMPU) is ResultCode.SUCCESS
     assert await sar(hss, T.REGISTRATION) is ResultCode.SUCCESS

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,14 @@ async def main():
 
 asyncio.run(main())
 """
+
+
+@pytest.fixture
+async def hss(tmp_path: Path) -> AsyncIterator[Hss]:
+    """On SQLite, whose files the tests look into."""
+    made = await with_subscribers(tmp_path)
+    yield made
+    await made.close()
 
 
 async def _made(path: Path) -> None:

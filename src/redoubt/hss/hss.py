@@ -35,12 +35,12 @@ from redoubt.diameter.cx import (
 from redoubt.hss.administration import Administration
 from redoubt.hss.authentication import AuthenticationCentre, Plan
 from redoubt.hss.keys import NotSealedHere, Seal, read_key_file
+from redoubt.hss.opening import opened
 from redoubt.hss.reasons import FALSE_AUTS
 from redoubt.hss.records import PrivateRecord, RegistrationState, Subscription
 from redoubt.hss.registration import Asked, Step, assigned, challenged, may_be_forgotten
 from redoubt.hss.reports import Reports
 from redoubt.hss.servers import Servers
-from redoubt.hss.sqlite import open_store
 from redoubt.hss.store import (
     Assigned,
     AuthenticationPending,
@@ -90,7 +90,7 @@ class Hss:
     async def open(cls, context: Context, config: HssConfig, realm: str, state: Path) -> Self:
         """With the database and the key file of the state directory; raises ConfigError."""
         key = read_key_file(state / config.key_file)
-        store = open_store(state / config.database, key, context.randomness)
+        store = await opened(config.database, state, key, context.randomness)
         return cls(context, config, realm, store, Seal(key))
 
     async def close(self) -> None:

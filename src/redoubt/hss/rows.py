@@ -3,7 +3,7 @@
 Statements are written with question marks, in the SQL that SQLite and PostgreSQL have in common.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -190,10 +190,10 @@ def added_rows(number: int, change: Added) -> tuple[tuple[Any, ...], list[tuple[
     )
 
 
-def added_tables(first: int, batch: Sequence[Added]) -> dict[str, list[tuple[Any, ...]]]:
-    """The rows of many new subscriptions, numbered from `first`, by the statement that writes them."""
+def added_tables(numbers: Iterable[int], batch: Sequence[Added]) -> dict[str, list[tuple[Any, ...]]]:
+    """The rows of many new subscriptions with their numbers, by the statement that writes them."""
     tables: dict[str, list[tuple[Any, ...]]] = {ADD_SUBSCRIPTION: [], ADD_PRIVATE: [], ADD_PUBLIC: []}
-    for number, change in enumerate(batch, first):
+    for number, change in zip(numbers, batch, strict=True):
         subscription, privates, publics = added_rows(number, change)
         tables[ADD_SUBSCRIPTION].append(subscription)
         tables[ADD_PRIVATE] += privates
@@ -216,14 +216,21 @@ def _identities(number: int, provisioned: Provisioned) -> Iterator[Statement]:
             yield Statement(ADD_PUBLIC, (identity.impu, number, position, identity.wildcard))
 
 
-def subscriptions_of(rows: Sequence[Sequence[Any]]) -> list[Subscription]:
-    """Rows of `records`, those of one subscription together.
+def subscriptions_of(
+    rows: Sequence[Sequence[Any]], known: Mapping[int, Subscription] | None = None
+) -> list[Subscription]:
+    """Rows of `records`, those of one subscription together; what is `known` in the same version is not read again.
 
     A reserved SEQ counts as used: whoever reads it after a crash can't know better (TS 33.102 C.1.1).
     """
     found: list[Subscription] = []
     privates: list[PrivateRecord] = []
     for number, version, provisioned, server_name, candidate, sets, impi, algorithm, amf, sealed, seq, pending in rows:
+        former = known.get(number) if known else None
+        if former is not None and former.version == version:
+            if former not in found:
+                found.append(former)
+            continue
         if not found or found[-1].number != number:
             privates = []
             assignment = Assignment(server_name, candidate, _decode_sets(sets))

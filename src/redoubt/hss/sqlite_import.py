@@ -87,9 +87,9 @@ class SqliteImport:
 def _add(connection: sqlite3.Connection, batch: Sequence[Added]) -> None:
     """By few statements, marked as incoming: nobody sees them yet."""
     first = int(connection.execute("SELECT coalesce(max(number), 0) + 1 FROM subscription").fetchone()[0])
-    numbers = [(number,) for number in range(first, first + len(batch))]
-    connection.executemany("INSERT INTO incoming VALUES (?)", numbers)
-    for statement, rows in added_tables(first, batch).items():
+    numbers = range(first, first + len(batch))
+    connection.executemany("INSERT INTO incoming VALUES (?)", [(number,) for number in numbers])
+    for statement, rows in added_tables(numbers, batch).items():
         connection.executemany(statement, rows)
 
 
