@@ -9,6 +9,7 @@ import msgspec
 from redoubt.cli.output import config_option, console, fail, json_option, print_json, says_what_went_wrong
 from redoubt.config import Config
 from redoubt.hss.keys import create_key, write_key_file
+from redoubt.hss.rest_token import write_token_file
 from redoubt.network.configuration import from_tree, rendered
 from redoubt.sources import SystemRandomness
 
@@ -42,12 +43,17 @@ def command(realm: str, config_path: Path, as_json: bool) -> None:
     key_path = directory / config.hss.key_file
     if not key_path.exists():
         write_key_file(key_path, create_key(SystemRandomness()))
+    token_path = directory / config.hss.rest_token_file
+    if not token_path.exists():
+        write_token_file(token_path, SystemRandomness())
     config_path.write_text(text)
     if as_json:
         print_json(
-            {"config": str(config_path), "state": str(directory), "key": str(key_path), "realm": config.network.realm}
+            {"config": str(config_path), "state": str(directory), "key": str(key_path), "token": str(token_path)}
+            | {"realm": config.network.realm}
         )
         return
     console.print(f"wrote [cyan]{config_path}[/], every option with its default and a comment")
     console.print(f"made  [cyan]{key_path}[/] (mode 0600): back it up, without it no subscriber's K can be read")
+    console.print(f"made  [cyan]{token_path}[/] (mode 0600): the REST API's token, for when \\[hss] rest is set")
     console.print("next: `redoubt subscriber add alice`, then `redoubt up`")

@@ -1,18 +1,15 @@
 """`redoubt subscriber`: who may register. Works on the HSS's store, whether or not a network runs on it."""
 
-import asyncio
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
-from rich.progress import Progress
+from rich.markup import escape
 
 from redoubt.cli.output import (
     config_option,
     console,
-    control_socket,
-    errors,
     json_option,
     opened,
     print_json,
@@ -20,8 +17,10 @@ from redoubt.cli.output import (
     run,
     says_what_went_wrong,
 )
-from redoubt.hss.provisioning import described, offline, read_file, subscriber_of
-from redoubt.network.control import ask
+from redoubt.cli.subscriber_change import administer, bar, change, deregister, reassign, remove, unbar
+from redoubt.cli.subscriber_files import export, import_
+from redoubt.hss.administration import Administration
+from redoubt.hss.provisioning import described, offline, subscriber_of
 from redoubt.phone.sim_file import SimFile, write_sim_file
 from redoubt.sources import SystemRandomness
 
@@ -31,20 +30,13 @@ Examples:
   redoubt subscriber add bob --k HEX --opc HEX --impu tel:+15550100 --impu sip:bob@example.org
   redoubt subscriber list --json
   redoubt subscriber import cards.csv
-"""
-IMPORT_EXAMPLES = """\b
-The file is CSV (first line: field names) or JSON lines, by its suffix. Fields: impi, k, opc or op, and if wanted
-algorithm, amf, sqn, impus, barred, visited-networks, capabilities, optional-capabilities.
-\b
-Examples:
-  redoubt subscriber import cards.csv
-  redoubt subscriber import cards.jsonl --json
+  redoubt subscriber bar tel:+15550100                           at once, in a running network too
 """
 
 
 @click.group(epilog=EXAMPLES)
 def command() -> None:
-    """Add, show, list, import and remove subscribers. Keys are stored encrypted and never shown."""
+    """Subscribers: add, show, list, change, bar, import, export, remove. Keys are stored encrypted, never shown."""
 
 
 @command.command(epilog=EXAMPLES)
@@ -96,19 +88,17 @@ def add(
 @json_option
 @says_what_went_wrong
 def show(identity: str, config_path: Path, as_json: bool) -> None:
-    """Show a subscriber by private or public identity: sets, registration, S-CSCF; never keys."""
-    config, directory = opened(config_path)
+    """Show a subscriber by private or public identity: sets, registration, S-CSCF, sequence numbers; never keys."""
 
-    async def work() -> dict[str, Any]:
-        async with offline(directory, config.hss, config.network.realm) as administration:
-            return described(await administration.show(identity))
+    async def alone(hss: Administration) -> dict[str, Any]:
+        return described(await hss.show(identity))
 
-    found = run(work())
+    found = administer(config_path, "subscriber-show", alone, identity=identity)
     if as_json:
         print_json(found)
         return
     for key, value in found.items():
-        console.print(f"[bold]{key:<22}[/] {msgspec.json.encode(value).decode()}", markup=True)
+        console.print(f"[bold]{key:<22}[/] {escape(msgspec.json.encode(value).decode())}", markup=True)
 
 
 @command.command("list", epilog="Example: redoubt subscriber list --json | jq -r '.subscribers[].private[0].impi'")
@@ -136,51 +126,5 @@ def list_(config_path: Path, as_json: bool) -> None:
     print_rows(["private identity", "public identities", "state", "S-CSCF"], rows)
 
 
-@command.command("import", epilog=IMPORT_EXAMPLES)
-@click.argument("file", type=click.Path(path_type=Path))
-@config_option
-@json_option
-@says_what_went_wrong
-def import_(file: Path, config_path: Path, as_json: bool) -> None:
-    """Add all subscribers of FILE, or none: a bad row is named by line and column."""
-    config, directory = opened(config_path)
-
-    async def work() -> int:
-        with Progress(console=errors, disable=as_json) as progress:
-            reading = progress.add_task(f"reading {file.name}", total=None)
-            subscribers = await asyncio.to_thread(read_file, file)
-            progress.update(reading, total=1, completed=1)
-            storing = progress.add_task(f"storing {len(subscribers)} subscribers", total=None)
-            async with offline(directory, config.hss, config.network.realm) as administration:
-                count = await administration.add(subscribers)
-            progress.update(storing, total=1, completed=1)
-            return count
-
-    count = run(work())
-    if as_json:
-        print_json({"imported": count})
-    else:
-        console.print(f"imported {count} subscribers")
-
-
-@command.command(epilog="Example: redoubt subscriber remove alice@ims.mnc001.mcc001.3gppnetwork.org")
-@click.argument("identity")
-@config_option
-@json_option
-@says_what_went_wrong
-def remove(identity: str, config_path: Path, as_json: bool) -> None:
-    """Remove a subscriber; in a running network its registrations end at once (RTR)."""
-    config, directory = opened(config_path)
-
-    async def work() -> None:
-        if control_socket(config_path).exists():
-            await ask(control_socket(config_path), "subscriber-remove", identity=identity)
-            return
-        async with offline(directory, config.hss, config.network.realm) as administration:
-            await administration.remove(identity)
-
-    run(work())
-    if as_json:
-        print_json({"removed": identity})
-    else:
-        console.print(f"removed {identity}")
+for _verb in (import_, export, remove, bar, unbar, reassign, deregister, change):
+    command.add_command(_verb)

@@ -5,10 +5,9 @@ from typing import Any
 
 import msgspec
 
-from redoubt.hss.store import StoreFailed
-from redoubt.hss.subscriber import ProvisioningError
-from redoubt.network.control import Command, ControlError
+from redoubt.network.control import Command
 from redoubt.network.run import Network
+from redoubt.network.subscriber_commands import subscriber_commands
 from redoubt.network.verdict import attempts
 
 
@@ -34,13 +33,4 @@ def commands(network: Network) -> dict[str, Command]:
         found: list[dict[str, Any]] = msgspec.to_builtins(attempts(network.context.events.recent, about, last))
         return found
 
-    async def subscriber_remove(asked: dict[str, Any]) -> bool:
-        if network.hss is None:
-            raise ControlError("the HSS runs in another process; ask that one")
-        try:
-            await network.hss.administration.remove(str(asked.get("identity", "")))
-        except (ProvisioningError, StoreFailed) as error:
-            raise ControlError(str(error)) from None
-        return True
-
-    return {"status": status, "explain": explain, "subscriber-remove": subscriber_remove}
+    return {"status": status, "explain": explain, **subscriber_commands(network)}

@@ -17,6 +17,10 @@ class ControlError(Exception):
     """What a command could not do, in words for the person who gave it."""
 
 
+class NotRunning(ControlError):
+    """Nobody serves that control socket."""
+
+
 def _encoded(answer: dict[str, Any]) -> bytes:
     try:
         return msgspec.json.encode(answer)
@@ -84,7 +88,7 @@ async def ask(path: Path, command: str, **arguments: Any) -> Any:
     try:
         reader, writer = await asyncio.open_unix_connection(str(path), limit=CONTROL_LINE_OCTETS)
     except (FileNotFoundError, ConnectionRefusedError):
-        raise ControlError(f"no network is running (nothing answers at {path}); start it with `redoubt up`") from None
+        raise NotRunning(f"no network is running (nothing answers at {path}); start it with `redoubt up`") from None
     except PermissionError:
         raise ControlError(
             f"{path} belongs to another user; run the command as the one who runs `redoubt up`"
