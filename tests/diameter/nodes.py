@@ -59,6 +59,7 @@ async def hss(
     identity: str = HSS,
     application: Application = CX,
     transport: str = "tcp",
+    where: str = "",
     **more: Any,
 ) -> tuple[Station, str]:
     """A node that answers Cx and listens, and where: what `connect` takes."""
@@ -66,7 +67,7 @@ async def hss(
     station.node.serve(application, handler)
     for client in clients:
         station.node.connect_to(DiameterPeer(identity=client, realm=REALM) if isinstance(client, str) else client)
-    bound = await station.node.listen(f"{transport}:{host}:0")
+    bound = await station.node.listen(where or f"{transport}:{host}:0")
     return station, f"{transport}:{bound[0]}:{bound[1]}"
 
 

@@ -86,7 +86,11 @@ class AvpList:
         return tuple(kind.read(avp) for avp in self.avps if avp.code == code and avp.vendor == vendor)
 
     def has(self, kind: "AvpType[Any]") -> bool:
-        return any(avp.code == kind.code and avp.vendor == kind.vendor for avp in self.avps)
+        code, vendor = kind.code, kind.vendor
+        for avp in self.avps:  # noqa: SIM110 - `any` costs three times as much
+            if avp.code == code and avp.vendor == vendor:
+                return True
+        return False
 
     def add(self, kind: "AvpType[T]", value: T) -> Self:
         """Appends a value; returns the list, so that additions chain."""

@@ -168,17 +168,20 @@ class Watchdog:
         if wait_s is None and self._patience_s is not None:
             wait_s = self._patience_s
         elif wait_s is None:
-            draw = int.from_bytes(self._randomness.octets(2), "big") / 0xFFFF
-            wait_s = self._interval_s - JITTER_S + 2 * JITTER_S * draw
+            wait_s = self._drawn_s()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(wait_s, self._ran_out, loop.time())
+
+    def _drawn_s(self) -> float:
+        draw = int.from_bytes(self._randomness.octets(2), "big") / 0xFFFF
+        return self._interval_s - JITTER_S + 2 * JITTER_S * draw
 
     def _ran_out(self, since: float) -> None:
         """Any message since sets the watchdog anew; of a peer on trial only the DWAs count."""
         self._timer = None
         if self.heard_at > since and not self._on_trial and self._patience_s is None:
             elapsed_s = asyncio.get_running_loop().time() - self.heard_at
-            self._set(max(self._interval_s - elapsed_s, JITTER_S))
+            self._set(max(self._drawn_s() - elapsed_s, JITTER_S))
             return
         if not self._pending:
             self._see(Sign.QUIET)
