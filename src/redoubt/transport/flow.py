@@ -39,7 +39,14 @@ class Internal(Struct, frozen=True, gc=False):
     caller: str
 
 
-Security = Clear | TrustedAddress | TlsPeer | Internal
+class EspAssociation(Struct, frozen=True, gc=False):
+    """ESP between a phone and its P-CSCF (TS 33.203 6.3): the association set that carries the flow, by its number."""
+
+    number: int
+    impi: str  # whose authentication keyed it
+
+
+Security = Clear | TrustedAddress | TlsPeer | Internal | EspAssociation
 
 
 class FlowFailed(Exception):

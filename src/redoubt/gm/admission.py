@@ -1,0 +1,148 @@
+"""Whether and how a P-CSCF sets up one more temporary set: SPIs, ports, ceilings, and who has to make room.
+
+TS 33.203 7.1, 7.4 and 7.5. An attempt that has proved nothing never costs a set that has (requirement rows 42, 47).
+"""
+
+from dataclasses import dataclass
+
+from redoubt.gm.agreement import Agreement, AgreementPolicy, Mechanisms, Offer, server_list, written
+from redoubt.gm.algorithms import expand
+from redoubt.gm.allocation import Allocator, NothingLeft, Taken
+from redoubt.gm.associations import Associations, AssociationSet, Beginning, PathFailed, PhoneKey
+from redoubt.gm.half_open import HalfOpen
+from redoubt.gm.states import Event, Row, State
+from redoubt.limits import ASSOCIATION_SETS_PER_IMPI, RETRY_AFTER_S
+from redoubt.secret import Secret
+from redoubt.sip.errors import SipError
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A challenge that is about to go to a phone (SM6), and what its REGISTER (SM1) said.
+
+    `over` is the set that carried the REGISTER. `address` is where it came from, `inner` what the phone calls itself:
+    another address when a NAT stands between.
+    """
+
+    phone: PhoneKey
+    address: str
+    inner: str
+    call_id: str
+    nonce: str
+    client: Mechanisms
+    offer: Offer
+    ck: Secret
+    ik: Secret
+    over: AssociationSet | None = None
+
+
+# Who makes room for another set of the same private identity, first to last. All are past their use, or unproven.
+_DISPENSABLE = (State.REFUSED, State.CLOSING, State.TEMPORARY, State.OLD)
+
+
+class Admission:
+    """The P-CSCF's side of setting up."""
+
+    def __init__(
+        self,
+        associations: Associations,
+        allocator: Allocator,
+        policy: AgreementPolicy,
+        half_open: HalfOpen | None = None,
+    ) -> None:
+        self._associations = associations
+        self._allocator = allocator
+        self._policy = policy
+        self._half_open = half_open if half_open is not None else HalfOpen()
+        self._of_impi: dict[str, list[AssociationSet]] = {}
+        associations.listeners.append(self._heard)
+
+    @property
+    def half_open(self) -> int:
+        return len(self._half_open)
+
+    def prepare(self, attempt: Attempt) -> AssociationSet:
+        """The temporary set of a challenge; its agreement's `server` goes into the 401. Raises SipError; at most
+        attempts that this one replaces, and sets past their use, are gone then.
+        """
+        over = attempt.over
+        if over is not None and over.phone.key.impi != attempt.phone.impi:
+            raise SipError(403, "the association belongs to another private identity", "TS 33.203 7.1")
+        if over is not None and not over.carries_requests:
+            raise SipError(403, "the association that carried the request has ended", "TS 33.203 7.4")
+        phone = over.phone.key if over is not None else self._known_as(attempt)
+        self._replace_earlier(phone, attempt)
+        self._make_room(phone.impi, over)
+        if over is None and (last := self._half_open.in_the_way(attempt.address)) is not None:
+            self._associations.ended(last, Event.EVICTED)
+        agreement = self._agree(phone.impi, attempt)
+        beginning = Beginning(
+            phone, agreement, expand(agreement.suite, attempt.ck, attempt.ik),
+            attempt.address, attempt.inner, attempt.call_id, attempt.nonce, over is not None,
+        )  # fmt: skip
+        try:
+            begun = self._associations.begin(beginning)
+        except PathFailed as failure:
+            self._allocator.release(phone.impi, attempt.address, agreement.network, agreement.phone)
+            raise SipError(503, str(failure), "TS 33.203 7.1") from failure
+        self._of_impi.setdefault(phone.impi, []).append(begun)
+        if over is None:
+            self._half_open.add(begun)
+        return begun
+
+    # ---- inside
+
+    def _known_as(self, attempt: Attempt) -> PhoneKey:
+        """A phone that forgot everything may name another contact; its address and server port are still its own."""
+        for each in self._of_impi.get(attempt.phone.impi, ()):
+            if each.address == attempt.address and each.agreement.phone.port_s == attempt.offer.ends.port_s:
+                return each.phone.key
+        return attempt.phone
+
+    def _replace_earlier(self, phone: PhoneKey, attempt: Attempt) -> None:
+        """A phone has one attempt at a time (TS 24.229 5.4.1.2.1). Only the address that began one replaces it: anybody
+        may begin another in the phone's name.
+        """
+        for each in list(self._of_impi.get(phone.impi, ())):
+            same = each.phone.key == phone and each.address == attempt.address
+            if same and each.state in (State.TEMPORARY, State.REFUSED):
+                self._associations.ended(each, Event.REPLACED)
+
+    def _make_room(self, impi: str, over: AssociationSet | None) -> None:
+        """At most six associations a direction for a private identity, two of them a set's (TS 33.203 7.4)."""
+        held = self._of_impi.get(impi, [])
+        while len(held) >= ASSOCIATION_SETS_PER_IMPI:
+            candidates = [each for each in held if each.state in _DISPENSABLE and each is not over]
+            if not candidates:
+                retry = (("Retry-After", str(RETRY_AFTER_S[1])),)
+                raise SipError(503, "the private identity has all the associations it may have", "TS 33.203 7.4", retry)
+            first = min(candidates, key=lambda each: (_DISPENSABLE.index(each.state), each.number))
+            self._associations.ended(first, Event.EVICTED)
+            held = self._of_impi.get(impi, [])
+
+    def _agree(self, impi: str, attempt: Attempt) -> Agreement:
+        """Raises 494 or 503 when SPIs or ports can't be had. The list in the 494 names no SPIs: nothing is set up."""
+        offer = attempt.offer
+        try:
+            ours = self._allocator.allocate(impi, attempt.address, offer.ends)
+        except Taken as taken:
+            refusal = (("Security-Server", written(server_list(self._policy, offer.mode))),)
+            raise SipError(494, str(taken), "TS 33.203 7.1", refusal) from taken
+        except NothingLeft as nothing:
+            raise SipError(503, str(nothing), "TS 33.203 7.1", (("Retry-After", str(RETRY_AFTER_S[1])),)) from nothing
+        server = server_list(self._policy, offer.mode, ours)
+        return Agreement(offer.suite, offer.mode, offer.ends, ours, attempt.client, server)
+
+    def _heard(self, changed: AssociationSet, before: State, _event: Event, _row: Row | None) -> None:
+        if before is State.TEMPORARY and changed.state is not State.TEMPORARY:
+            self._half_open.discard(changed)
+        if changed.state is State.ENDED and before is not State.ENDED:
+            self._release(changed)
+
+    def _release(self, gone: AssociationSet) -> None:
+        held = self._of_impi[gone.phone.key.impi]
+        held.remove(gone)
+        if not held:
+            del self._of_impi[gone.phone.key.impi]
+        agreement = gone.agreement
+        self._allocator.release(gone.phone.key.impi, gone.address, agreement.network, agreement.phone)

@@ -1,0 +1,346 @@
+"""Association sets of one end of Gm: which there are, what protects what, and when each ends.
+
+Every change of state is a row of `states.TABLE`. The rules that concern several sets of one phone are here: which one
+protects what is sent, what a registration prolongs, what a new authentication does to the older sets.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import NamedTuple, Protocol
+
+from redoubt.gm.agreement import Agreement
+from redoubt.gm.algorithms import EspKeys
+from redoubt.gm.states import CARRIES_REQUESTS, CONFIRMED, TABLE, Event, Life, Row, State
+from redoubt.secret import Secret
+from redoubt.transport.flow import EspAssociation, Flow
+
+REG_AWAIT_AUTH_S = 240.0  # TS 24.229 7.8
+GRACE_S = 30.0  # TS 24.229 5.2.2.2: a set outlives the registration by this
+LINGER_S = 128.0  # 64*T1 with the T1 of Gm, 2 s (TS 24.229 7.7): any transaction is over by then
+FORGOTTEN = EspKeys(Secret(b""), Secret(b""), Secret(b""))
+_REGISTERED_ON = CONFIRMED | {State.OLD, State.CLOSING}  # sets that a phone authenticated on
+WAITS_FOR_MESSAGE = frozenset({State.TEMPORARY, State.ESTABLISHED})  # where a packet changes something
+
+
+class Role(Enum):
+    """Which end this is."""
+
+    NETWORK = "P-CSCF"  # sends on the older set until the phone has used the newer (TS 24.229 5.2.2.2)
+    PHONE = "phone"  # sends on the newer at once (TS 24.229 5.1.1.5.1)
+
+
+class PhoneKey(NamedTuple):
+    """A phone: a private identity and one contact of it (its instance, or where it is reached)."""
+
+    impi: str
+    contact: str
+
+
+@dataclass(slots=True, eq=False)
+class Phone:
+    """All that this end holds for one phone. `registered` says until when each identity's sets must last."""
+
+    key: PhoneKey
+    sets: "list[AssociationSet]" = field(default_factory=list)
+    registered: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class AssociationSet:
+    """Two pairs of associations, keyed by one authentication (TS 33.203 7.1). Each is used once: identity compares.
+
+    `vouched` says that the attempt began on an association of the same phone; `rank` orders sets by the success of
+    their authentication; `address` is where the phone's packets come from, `inner` what it calls itself inside.
+    """
+
+    number: int
+    phone: Phone
+    agreement: Agreement
+    keys: EspKeys
+    address: str
+    inner: str
+    call_id: str
+    nonce: str
+    vouched: bool
+    began_at: float
+    ends_at: float
+    state: State = State.TEMPORARY
+    rank: int = 0
+    flow: Flow | None = None
+    timer: asyncio.TimerHandle | None = None
+
+    @property
+    def carries_requests(self) -> bool:
+        """Whether a request that came on it is to be served."""
+        return self.state in CARRIES_REQUESTS
+
+    def __repr__(self) -> str:
+        return f"AssociationSet({self.number}, {self.phone.key.impi}, {self.state.value})"
+
+
+class PathFailed(Exception):
+    """A path could not set up a set; the message says why. Nothing is installed then."""
+
+
+class Path(Protocol):
+    """A way for packets of association sets: user space in UDP, raw, or the kernel."""
+
+    def install(self, association_set: AssociationSet) -> Flow:
+        """Both directions are ready when this returns; the flow's security is the set. Raises PathFailed."""
+
+    def remove(self, association_set: AssociationSet) -> None:
+        """Nothing passes on it any more, and its keys are forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """What an authentication begins with: whose it is, what was agreed, under which keys."""
+
+    phone: PhoneKey
+    agreement: Agreement
+    keys: EspKeys
+    address: str
+    inner: str
+    call_id: str
+    nonce: str
+    vouched: bool = False
+
+
+Listener = Callable[[AssociationSet, State, Event, Row | None], None]
+"""Hears of each event: the set as it is now, its state before, and the row, or None where the table has none."""
+
+
+class Associations:
+    """The sets of one end. All times are the running loop's."""
+
+    def __init__(self, role: Role, path: Path) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._role = role
+        self._path = path
+        self._numbers = 0
+        self._ranks = 0
+        self.sets: dict[int, AssociationSet] = {}
+        self.phones: dict[PhoneKey, Phone] = {}
+        self.listeners: list[Listener] = []
+
+    # ---- questions
+
+    def of(self, flow: Flow) -> AssociationSet | None:
+        """The set whose flow this is, while it lives."""
+        security = flow.security
+        return self.sets.get(security.number) if isinstance(security, EspAssociation) else None
+
+    def outgoing(self, key: PhoneKey) -> AssociationSet | None:
+        """The set that protects what is sent now. None means unreachable, never unprotected."""
+        phone = self.phones.get(key)
+        confirmed = [each for each in phone.sets if each.state in CONFIRMED] if phone else []
+        if self._role is Role.PHONE:
+            return max(confirmed, key=_rank, default=None)
+        return next((each for each in confirmed if each.state is State.IN_USE), None)
+
+    def pending(self, key: PhoneKey, call_id: str) -> AssociationSet | None:
+        """The set of the challenge that this Call-ID has open."""
+        sets = self.phones[key].sets if key in self.phones else []
+        return next((each for each in sets if _is_open(each) and each.call_id == call_id), None)
+
+    def counts_as_protected(self, flow: Flow, nonce: str) -> bool:
+        """integrity-protected of a REGISTER that names this nonce (TS 33.203 6.1.5): an answer to a challenge counts on
+        the set of that challenge alone, any other REGISTER on the set of the latest success alone.
+        """
+        carrier = self.of(flow)
+        if carrier is None:
+            return False
+        sets = carrier.phone.sets
+        answered = next((each for each in sets if nonce and _is_open(each) and each.nonce == nonce), None)
+        if answered is not None:
+            return carrier is answered
+        latest = max((each for each in sets if each.state in CONFIRMED), key=_rank, default=None)
+        return carrier is latest
+
+    # ---- what happens
+
+    def begin(self, beginning: Beginning) -> AssociationSet:
+        """A temporary set, ready for packets before the 401 leaves or its answer does (TS 33.203 7.2)."""
+        now = self._loop.time()
+        phone = self.phones.get(beginning.phone) or Phone(beginning.phone)
+        self._numbers += 1
+        begun = AssociationSet(
+            self._numbers, phone, beginning.agreement, beginning.keys, beginning.address, beginning.inner,
+            beginning.call_id, beginning.nonce, beginning.vouched, now, now + REG_AWAIT_AUTH_S,
+        )  # fmt: skip
+        begun.flow = self._path.install(begun)
+        self.phones[phone.key] = phone
+        phone.sets.append(begun)
+        self.sets[begun.number] = begun
+        self._schedule(begun)
+        return begun
+
+    def received(self, carrier: AssociationSet) -> None:
+        """An authentic packet came. Paths need only say so in the states of WAITS_FOR_MESSAGE."""
+        first_use = carrier.state is State.ESTABLISHED
+        self._apply(carrier, Event.MESSAGE)
+        if first_use:
+            self._supersede(carrier)
+
+    def registered(self, carrier: AssociationSet, impu: str, expires_s: float) -> bool:
+        """A 200 to a REGISTER that came, or was sent, on this set. False: the set is no more, the 200 has no way."""
+        phone, now = carrier.phone, self._loop.time()
+        if carrier.state is State.ANSWERED:
+            phone.registered[impu] = now + expires_s + GRACE_S
+            self._authenticated(carrier)
+            return True
+        lasting = [each for each in phone.sets if each.state in CONFIRMED]
+        if not lasting and carrier.state is State.CLOSING:
+            lasting = [carrier]
+        if not lasting or carrier.state not in _REGISTERED_ON:
+            return False
+        phone.registered[impu] = now + expires_s + GRACE_S
+        for each in lasting:
+            self._apply(each, Event.REFRESHED, max(each.ends_at, self._granted(phone)))
+        return True
+
+    def failed(self, carrier: AssociationSet) -> None:
+        """The authentication was refused; call it once the answer has left. Only this attempt's set goes (7.3)."""
+        if _is_open(carrier):
+            self._apply(carrier, Event.FAILED)
+
+    def deregistered(self, key: PhoneKey, impu: str | None = None) -> None:
+        """One identity's registration ended, or all did; call it once the 200 or NOTIFY has left (TS 24.229 5.2.5)."""
+        phone = self.phones.get(key)
+        if phone is None:
+            return
+        now = self._loop.time()
+        left = {name: until for name, until in phone.registered.items() if name != impu and until > now}
+        phone.registered = left if impu is not None else {}
+        if phone.registered:
+            return
+        for each in list(phone.sets):
+            if (each.state, Event.DEREGISTERED) in TABLE:
+                self._apply(each, Event.DEREGISTERED)
+
+    def shortened(self, key: PhoneKey, within_s: float) -> None:
+        """The network wants the phone to authenticate within this time (TS 33.203 6.1.4)."""
+        phone = self.phones.get(key)
+        if phone is None:
+            return
+        until = self._loop.time() + within_s
+        phone.registered = {name: min(end, until) for name, end in phone.registered.items()}
+        for each in list(phone.sets):
+            if (each.state, Event.SHORTENED) in TABLE:
+                self._apply(each, Event.SHORTENED, until)
+
+    def ended(self, gone: AssociationSet, event: Event) -> None:
+        """A set that an event of its own ends: REPLACED, EVICTED, EXHAUSTED."""
+        self._apply(gone, event)
+        self._settle(gone.phone)
+
+    def close(self) -> None:
+        """Ends all sets, as a process that stops."""
+        for each in list(self.sets.values()):
+            each.state = State.ENDED
+            self._remove(each)
+
+    # ---- inside
+
+    def _authenticated(self, carrier: AssociationSet) -> None:
+        """TS 24.229 5.2.2.2, 200 (OK). A phone that began without protection has lost or left the older sets, which end
+        at once (TS 33.203 7.4.1, 7.5); otherwise they go on until the new one is used.
+        """
+        phone = carrier.phone
+        until = self._granted(phone)
+        if carrier.vouched:
+            until = max([until, *(each.ends_at for each in phone.sets if each.state in CONFIRMED)])
+        self._ranks += 1
+        carrier.rank = self._ranks
+        self._apply(carrier, Event.AUTHENTICATED, until)
+        if not carrier.vouched:
+            for each in list(phone.sets):
+                if each is not carrier and (each.state, Event.RESTARTED) in TABLE:
+                    self._apply(each, Event.RESTARTED)
+        self._settle(phone)
+
+    def _granted(self, phone: Phone) -> float:
+        return max(phone.registered.values())
+
+    def _supersede(self, carrier: AssociationSet) -> None:
+        """The set is in use now; older ones keep pending transactions only."""
+        for each in list(carrier.phone.sets):
+            if each.rank < carrier.rank and each.state in CONFIRMED:
+                self._apply(each, Event.SUPERSEDED)
+
+    def _settle(self, phone: Phone) -> None:
+        """When nothing older protects the phone, the newest confirmed set does (TS 33.203 7.4.2)."""
+        confirmed = [each for each in phone.sets if each.state in CONFIRMED]
+        if not confirmed:
+            phone.registered = {}  # whatever the registrar thinks: there is no protected way to the phone
+        if confirmed and not any(each.state is State.IN_USE for each in confirmed):
+            newest = max(confirmed, key=_rank)
+            self._apply(newest, Event.ALONE)
+            self._supersede(newest)
+
+    def _apply(self, changing: AssociationSet, event: Event, until: float = 0.0) -> None:
+        before = changing.state
+        row = TABLE.get((before, event))
+        if row is not None:
+            changing.state = row.state
+            changing.ends_at = self._life(changing.ends_at, row.life, until)
+            if row.state is State.ENDED:
+                self._remove(changing)
+            elif row.life is not Life.KEEP:
+                self._schedule(changing)
+        for listener in self.listeners:
+            listener(changing, before, event, row)
+
+    def _life(self, ends_at: float, life: Life, until: float) -> float:
+        now = self._loop.time()
+        match life:
+            case Life.ANSWER:
+                return max(ends_at, now + LINGER_S)
+            case Life.GRANT:
+                return until
+            case Life.SHORTEN:
+                return min(ends_at, until)
+            case Life.LINGER:
+                return min(ends_at, now + LINGER_S)
+            case Life.END:
+                return now
+            case _:
+                return ends_at
+
+    def _remove(self, gone: AssociationSet) -> None:
+        if gone.timer is not None:
+            gone.timer.cancel()
+            gone.timer = None
+        self._path.remove(gone)
+        gone.keys, gone.flow = FORGOTTEN, None  # whoever has the flow still finds it closed
+        del self.sets[gone.number]
+        gone.phone.sets.remove(gone)
+        if not gone.phone.sets:
+            del self.phones[gone.phone.key]
+
+    def _schedule(self, living: AssociationSet) -> None:
+        """One timer a set. One that is early looks again, so prolonging a life costs nothing."""
+        timer = living.timer
+        if timer is not None:
+            if timer.when() <= living.ends_at:
+                return
+            timer.cancel()
+        living.timer = self._loop.call_at(living.ends_at, self._due, living)
+
+    def _due(self, living: AssociationSet) -> None:
+        living.timer = None
+        if self._loop.time() < living.ends_at:
+            self._schedule(living)
+            return
+        self._apply(living, Event.LIFE_ENDED)
+        self._settle(living.phone)
+
+
+def _rank(each: AssociationSet) -> int:
+    return each.rank
+
+
+def _is_open(each: AssociationSet) -> bool:
+    return each.state in (State.TEMPORARY, State.ANSWERED)
