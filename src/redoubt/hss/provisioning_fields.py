@@ -19,6 +19,7 @@ from redoubt.hss.subscriber import (
     ProvisioningError,
     Subscriber,
     canonical_impu,
+    check_impi,
     provisioned_of,
 )
 from redoubt.secret import Secret
@@ -191,6 +192,7 @@ def refusal_of(fault: str) -> ProvisioningError:
 
 def subscriber_from(new: NewSubscriber) -> Subscriber:
     """The HSS's form of it. Raises ProvisioningError."""
+    check_impi(new.impi)
     privates = (_private(new), *(_private(card) for card in new.private))
     return Subscriber(privates, sets_of(new, new.impi), new.visited_networks, _capabilities(new))
 
@@ -314,7 +316,7 @@ def _with_barred(one: ImplicitSet, barred: set[str]) -> ImplicitSet:
 
 def _private(card: Card | NewSubscriber) -> PrivateIdentity:
     amf, sqn = bytes.fromhex(card.amf), int(card.sqn, 16)
-    return PrivateIdentity(card.impi.strip(), card.k, card.opc, card.op, card.algorithm, amf, sqn)
+    return PrivateIdentity(card.impi, card.k, card.opc, card.op, card.algorithm, amf, sqn)
 
 
 def _capabilities(profile: Profile) -> ServerCapabilities:

@@ -21,17 +21,15 @@ from redoubt.limits import HSS_IMPORT_LINE_OCTETS
 
 Kind = Literal["csv", "jsonl"]
 _AT_OCTET = re.compile(r"byte (\d+)")
-_KEY_LIKE = re.compile(r"[0-9A-Fa-f]{32,}")
 
 
 class ImportRefused(ProvisioningError):
     """An import file's fault, by line and column (of CSV: the field's number; of JSON: the character's)."""
 
     def __init__(self, file: str, line: int, column: int, fault: ProvisioningError) -> None:
-        why = _KEY_LIKE.sub("...", fault.why)  # cells out of place may be keys
-        super().__init__(fault.field, why)
+        super().__init__(fault.field, fault.why)
         self.line, self.column = line, column
-        self.args = (f"{file}, line {line}, column {column}: {fault.field}: {why}",)
+        self.args = (f"{file}, line {line}, column {column}: {fault}",)
 
 
 @dataclass(frozen=True, slots=True)

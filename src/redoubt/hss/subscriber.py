@@ -25,13 +25,16 @@ ALGORITHMS = {"milenage": ((16,), 16), "tuak": ((16, 32), 32)}
 """Octets of K, and of OP and OPc (TOP and TOPc)."""
 DEFAULT_AMF = bytes.fromhex("8000")
 _WILDCARD_SAFE = re.compile(r"(?:[^()\\!|^$]|\\[.+*?])*")
+_KEY_LIKE = re.compile(r"[0-9A-Fa-f]{32,}")
+_VISIBLE = re.compile(r"[^\s\x00-\x1f\x7f]*")
 _UNBOUNDED = re.compile(r"(?<!\\)[*+{]")
 
 
 class ProvisioningError(Exception):
-    """The operator's fault: which field, what is wrong, what to write instead."""
+    """The operator's fault: which field, what is wrong, what to write instead; never a key that stood out of place."""
 
     def __init__(self, field: str, why: str) -> None:
+        field, why = _KEY_LIKE.sub("...", field), _KEY_LIKE.sub("...", why)
         super().__init__(f"{field}: {why}")
         self.field = field
         self.why = why
@@ -147,10 +150,15 @@ def _check_wildcard(wildcard: str) -> None:
         raise ProvisioningError("wildcard", f"{parts[1]!r} is no regular expression: {fault}") from None
 
 
+def check_impi(impi: str) -> None:
+    """Raises ProvisioningError for what is no private identity."""
+    user, _, domain = impi.partition("@")
+    if not user or not domain or ":" in impi or len(impi) > HSS_IDENTITY_OCTETS or not _VISIBLE.fullmatch(impi):
+        raise ProvisioningError("impi", f"{impi!r} must be user@domain, without sip: (TS 23.003 13.3)")
+
+
 def _checked_private(private: PrivateIdentity) -> Secret:
-    impi, _, domain = private.impi.partition("@")
-    if not impi or not domain or ":" in private.impi or len(private.impi) > HSS_IDENTITY_OCTETS:
-        raise ProvisioningError("impi", f"{private.impi!r} must be user@domain, without sip: (TS 23.003 13.3)")
+    check_impi(private.impi)
     if len(private.amf) != 2:
         raise ProvisioningError("amf", "must be 4 hexadecimal digits, such as 8000")
     if not 0 <= private.sqn < 1 << SQN_BITS:
