@@ -4,10 +4,12 @@ are the least that these need; their own tests are elsewhere."""
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from redoubt.config import PCscfConfig, SCscfConfig
 from redoubt.cscf.pcscf.pcscf import PCscf
 from redoubt.cscf.scscf.registrations import Binding, Registrations, contact_identity
+from redoubt.cscf.scscf.restoration import Restoration
 from redoubt.cscf.scscf.sessions import Sessions
 from redoubt.diameter.cx import PublicIdentity, ResultCode, ServerAssignmentAnswer, ServiceProfile, UserProfile
 from redoubt.events import EventStream
@@ -47,15 +49,10 @@ class Core:
         dispatch = Dispatch(self.context, hosts, self.nowhere)  # type: ignore[arg-type]
         config = PCscfConfig(subscribe_reg_event=subscribe, visited_network=REALM)
         self.pcscf = PCscf(self.context.named("p-cscf"), config, REALM, PCSCF, dispatch, self)
-        self.sessions = Sessions(
-            self.context.named("s-cscf"),
-            SCscfConfig(),
-            REALM,
-            SCSCF,
-            self.registrations,
-            KnowsEverybody(),  # type: ignore[arg-type]
-            dispatch,
-        )
+        hss: Any = KnowsEverybody()
+        context, config_s = self.context.named("s-cscf"), SCscfConfig()
+        restoration = Restoration(context, config_s, SCSCF, hss, self.registrations, lambda: None)
+        self.sessions = Sessions(context, config_s, REALM, SCSCF, self.registrations, restoration, hss, dispatch)
         hosts[REALM] = ("i-cscf", self.icscf)
         hosts["scscf.ims.example"] = ("s-cscf", self.scscf)
         hosts["pcscf.ims.example"] = ("p-cscf", self.pcscf.from_core)

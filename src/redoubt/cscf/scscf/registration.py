@@ -11,8 +11,18 @@ from redoubt.cscf.scscf.challenges import Challenge
 from redoubt.cscf.scscf.deregistration import UNREGISTERED, Deregistration
 from redoubt.cscf.scscf.regevent import RegEvent
 from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations, contact_identity
-from redoubt.diameter.cx import Cx, HssUnavailable, ResultCode, ServerAssignmentType, UserProfile
-from redoubt.events import Check, Fault, Registered
+from redoubt.cscf.scscf.restoration import Restoration
+from redoubt.cscf.scscf.verdicts import report_failure, report_registered, report_resynchronisation, report_silence
+from redoubt.diameter.cx import (
+    Cx,
+    HssUnavailable,
+    RestorationInfo,
+    ResultCode,
+    ServerAssignmentAnswer,
+    ServerAssignmentType,
+    UserProfile,
+)
+from redoubt.events import Fault
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import WWW_AUTHENTICATE
 from redoubt.sip.grammar import print_params, split_list
@@ -44,6 +54,7 @@ class Registration:
         registrations: Registrations,
         authentication: Authentication,
         deregistration: Deregistration,
+        restoration: Restoration,
         regevent: RegEvent,
     ) -> None:
         self._context = context
@@ -53,6 +64,7 @@ class Registration:
         self._registrations = registrations
         self._authentication = authentication
         self._deregistration = deregistration
+        self._restoration = restoration
         self._regevent = regevent
         self._service_route = f"<{uri.replace('sip:', 'sip:orig@', 1)};lr>"
 
@@ -73,7 +85,7 @@ class Registration:
                 self._authentication.succeeded(attempt)
                 return await self._accept(attempt, challenged=True)
             case Outcome.OUT_OF_STEP if not challenge.resynchronised:
-                self._report_resynchronisation(register)
+                report_resynchronisation(self._context, register)
                 return await self._challenge(attempt, challenge)
             case _:
                 return await self._failed(attempt, challenge, outcome)
@@ -81,7 +93,7 @@ class Registration:
     async def timed_out(self, challenges: list[Challenge]) -> None:
         """reg-await-auth ran out (TS 33.203 6.1.2.3): the HSS is told, unless the user is registered."""
         for challenge in challenges:
-            self._report_silence(challenge)
+            report_silence(self._context, challenge, self._config.reg_await_auth)
             if not challenge.decoy:
                 await self._authentication_ended(
                     challenge.impi, challenge.impu, ServerAssignmentType.AUTHENTICATION_TIMEOUT
@@ -142,10 +154,11 @@ class Registration:
         found = self._registrations.find(register.impu)
         if found is not None:
             self._refuse_old(found, register, wanted)
-        profile = await self._profile(register, found, challenged)
+        bindings = _bindings(attempt, wanted)
+        profile = await self._profile(register, found, challenged, bindings)
         found = self._registrations.find(register.impu)  # it may have changed while the HSS was asked
         self._refuse_too_many(found, register, wanted)
-        found = self._bind(attempt, profile, wanted)
+        found = self._bind(attempt, profile, wanted, bindings)
         return self._ok(attempt, found)
 
     def _wanted(self, register: RegisterRequest) -> list[Wanted]:
@@ -178,32 +191,43 @@ class Registration:
             raise SipError(403, f"more than {self._config.max_contacts} contacts", "s-cscf.max-contacts")
 
     async def _profile(
-        self, register: RegisterRequest, found: RegisteredSet | None, challenged: bool
+        self, register: RegisterRequest, found: RegisteredSet | None, challenged: bool, bindings: list[Binding]
     ) -> UserProfile:
         """The user's profile: from the HSS, which learns that the user is registered here (TS 29.228 6.1.2)."""
-        if found is not None and found.bindings_of(register.impi):
-            if challenged:
-                await self._assign(register, ServerAssignmentType.RE_REGISTRATION, want_profile=False)
+        mine = found.bindings_of(register.impi) if found is not None else []
+        if mine:
+            keys = {contact_identity(register.impi, contact) for contact in register.contacts}
+            bindings = [*(one for one in mine if one.key not in keys), *bindings]
+        if mine and not challenged:
+            self._restoration.keep(register.impi, register.impu, bindings)
+        elif mine:
+            kept = self._restoration.info(register.impi, bindings)
+            await self._assign(register, ServerAssignmentType.RE_REGISTRATION, kept, want_profile=False)
+        if mine:
             again = self._registrations.find(register.impu)
             if again is not None and again.bindings_of(register.impi):
                 return again.profile
-        profile = await self._assign(register, ServerAssignmentType.REGISTRATION, want_profile=True)
+        kept = self._restoration.info(register.impi, bindings)
+        answer = await self._assign(register, ServerAssignmentType.REGISTRATION, kept, want_profile=True)
+        profile = answer.profile
         if profile is None or not profile.default_impu:
             raise SipError(403, "every identity of the user is barred", "TS 24.229 5.4.1.2.2")
+        if answer.restoration:
+            self._restoration.take_back(answer, [binding.key for binding in bindings])
         return profile
 
     async def _assign(
-        self, register: RegisterRequest, kind: ServerAssignmentType, want_profile: bool
-    ) -> UserProfile | None:
+        self, register: RegisterRequest, kind: ServerAssignmentType, kept: RestorationInfo, *, want_profile: bool
+    ) -> ServerAssignmentAnswer:
         try:
             answer = await self._cx.server_assignment(
-                register.impi, register.impu, self._uri, kind, want_profile=want_profile
+                register.impi, register.impu, self._uri, kind, want_profile=want_profile, restoration=kept
             )
         except HssUnavailable as fault:
             raise hss_silent(self._context, register, "CM4") from fault
         if answer.result.is_success:
             report(self._context, register, "CM4", ASSIGNED, True, clause="TS 29.228 6.1.2")
-            return answer.profile
+            return answer
         report(
             self._context,
             register,
@@ -219,33 +243,20 @@ class Registration:
         status = 500 if answer.result is ResultCode.UNABLE_TO_COMPLY else 403
         raise SipError(status, f"the HSS refused the assignment: {answer.result.name}", "TS 29.228 6.1.2")
 
-    def _bind(self, attempt: Attempt, profile: UserProfile, wanted: list[Wanted]) -> RegisteredSet:
-        """Keeps the bindings with their Path (RFC 3327 5.3), takes out those with lifetime 0."""
+    def _bind(
+        self, attempt: Attempt, profile: UserProfile, wanted: list[Wanted], bindings: list[Binding]
+    ) -> RegisteredSet:
+        """Keeps the bindings, takes out those with lifetime 0."""
         register = attempt.register
         now = asyncio.get_running_loop().time()
-        path = tuple([value for line in attempt.request.all("Path") for value in split_list(line)])
         changes: list[tuple[Binding, str]] = []
         before = self._registrations.find(register.impu)
         known = frozenset(before.bindings) if before is not None else frozenset()
         found = before
-        for one in wanted:
-            if not one.lifetime_s:
-                continue
-            binding = Binding(
-                str(one.contact.uri),
-                register.impi,
-                register.impu,
-                path,
-                one.contact.q,
-                now + one.lifetime_s,
-                register.call_id,
-                register.cseq,
-                tuple([p for p in one.contact.params if p[0] not in ("expires", "q")]),
-                key=one.key,
-            )
+        for binding in bindings:
             found = self._registrations.add(profile, binding)
-            changes.append((binding, "refreshed" if one.key in known else "registered"))
-            self._report_registered(binding, one.lifetime_s)
+            changes.append((binding, "refreshed" if binding.key in known else "registered"))
+            report_registered(self._context, binding, round(binding.expires_at - now))
         assert found is not None  # not all lifetimes are 0, else it were a de-registration
         ended = [found.bindings[o.key] for o in wanted if not o.lifetime_s and o.key in found.bindings]
         self._deregistration.take_out(found, ended, "user", UNREGISTERED, register.call_id)
@@ -283,6 +294,9 @@ class Registration:
             if binding.call_id == register.call_id and binding.cseq >= register.cseq:
                 raise SipError(500, "a later REGISTER of the same Call-ID came first", "RFC 3261 10.3")
         await self._deregistration.by_user(found, ended, register.call_id)
+        left = found.bindings_of(register.impi)
+        if left:
+            self._restoration.keep(register.impi, register.impu, left)
         return self._ok(attempt, self._registrations.find(register.impu))
 
     # ---- failure
@@ -291,7 +305,7 @@ class Registration:
         """403, and whoever is registered stays so (TS 33.203 6.1.2.1, 6.1.2.2)."""
         register = attempt.register
         self._authentication.count_failure(attempt)
-        self._report_failure(register, outcome)
+        report_failure(self._context, register, outcome)
         if not challenge.decoy:
             await self._authentication_ended(
                 challenge.impi, challenge.impu, ServerAssignmentType.AUTHENTICATION_FAILURE
@@ -318,81 +332,28 @@ class Registration:
         found = self._registrations.find(register.impu)
         return found is not None and bool(found.bindings_of(register.impi))
 
-    # ---- events
 
-    def _report_registered(self, binding: Binding, lifetime_s: int) -> None:
-        self._context.events.emit(
-            Registered(
-                at=self._context.clock.now(),
-                node=self._context.node,
-                impi=binding.impi,
-                impu=binding.impu,
-                contact=binding.contact,
-                expires_s=lifetime_s,
-                call_id=binding.call_id,
-            )
+def _bindings(attempt: Attempt, wanted: list[Wanted]) -> list[Binding]:
+    """Those that a REGISTER makes or refreshes, with their Path (RFC 3327 5.3)."""
+    register = attempt.register
+    now = asyncio.get_running_loop().time()
+    path = tuple([value for line in attempt.request.all("Path") for value in split_list(line)])
+    return [
+        Binding(
+            str(one.contact.uri),
+            register.impi,
+            register.impu,
+            path,
+            one.contact.q,
+            now + one.lifetime_s,
+            register.call_id,
+            register.cseq,
+            tuple([p for p in one.contact.params if p[0] not in ("expires", "q")]),
+            key=one.key,
         )
-
-    def _report_resynchronisation(self, register: RegisterRequest) -> None:
-        report(
-            self._context,
-            register,
-            "SM9",
-            "the SIM takes the sequence number, or says where it stands",
-            True,
-            seen="AUTS: the HSS sets its number by it and gives a fresh vector",
-            fault=Fault.SEQUENCE_NUMBER,
-            clause="TS 33.203 6.1.3",
-        )
-
-    def _report_silence(self, challenge: Challenge) -> None:
-        lifetime_s = self._config.reg_await_auth
-        self._context.events.emit(
-            Check(
-                at=self._context.clock.now(),
-                node=self._context.node,
-                call_id=challenge.call_id,
-                step="SM7",
-                rule="the phone answers the challenge in time",
-                passed=False,
-                impi=challenge.impi,
-                impu=challenge.impu,
-                expected=f"an answer within {lifetime_s} s",
-                seen="none",
-                fault=Fault.TIMER,
-                clause="TS 33.203 6.1.2.3, TS 24.229 7.8",
-                advice="the 401 may not reach the phone (address, NAT), or the phone drops it; trace it at the phone",
-            )
-        )
-
-    def _report_failure(self, register: RegisterRequest, outcome: Outcome) -> None:
-        rule, seen, fault, clause, advice = _FAILURES[outcome]
-        report(self._context, register, "SM9", rule, False, "", seen, fault, clause, advice)
-
-
-_FAILURES = {
-    Outcome.WRONG_RESPONSE: (
-        "the response matches XRES",
-        "another response",
-        Fault.SIM_KEY,
-        "TS 33.203 6.1.2.1",
-        "K or OPc of SIM and HSS differ, or the phone computes another algorithm",
-    ),
-    Outcome.NETWORK_REFUSED: (
-        "the phone accepts AUTN",
-        "an empty response without auts: MAC failure",
-        Fault.SIM_KEY,
-        "TS 33.203 6.1.2.2",
-        "K, OPc or AMF of SIM and HSS differ: the SIM does not believe that this is its network",
-    ),
-    Outcome.OUT_OF_STEP: (
-        "the sequence numbers agree after resynchronisation",
-        "AUTS again",
-        Fault.SEQUENCE_NUMBER,
-        "TS 33.203 6.1.3",
-        "the SIM is also used with another HSS, or the HSS could not store the number",
-    ),
-}
+        for one in wanted
+        if one.lifetime_s
+    ]
 
 
 def _contact_text(binding: Binding, now: float) -> str:

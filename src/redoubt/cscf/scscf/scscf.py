@@ -8,10 +8,11 @@ from redoubt.cscf.scscf.deregistration import Deregistration
 from redoubt.cscf.scscf.regevent import RegEvent
 from redoubt.cscf.scscf.registration import Registration
 from redoubt.cscf.scscf.registrations import RegisteredSet, Registrations
+from redoubt.cscf.scscf.restoration import Restoration
 from redoubt.cscf.scscf.sessions import Sessions
 from redoubt.diameter.cx import Cx, RegistrationTermination, ResultCode, UserProfile
 from redoubt.sip.fields import EVENT, ROUTE
-from redoubt.sip.message import Request
+from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Answer, Context, Exchange, Service
 from redoubt.sip.uri import OtherUri, SipUri, Uri, parse_uri
 
@@ -26,6 +27,7 @@ class SCscf:
         self.regevent = RegEvent(context, uri, next)
         self.authentication = Authentication(context, config, realm, uri, cx, self._challenges_over)
         self.deregistration = Deregistration(context, config, uri, cx, self.registrations, self.regevent)
+        self.restoration = Restoration(context, config, uri, cx, self.registrations, self.deregistration.watch)
         self.registration = Registration(
             context,
             config,
@@ -34,9 +36,10 @@ class SCscf:
             self.registrations,
             self.authentication,
             self.deregistration,
+            self.restoration,
             self.regevent,
         )
-        self.sessions = Sessions(context, config, realm, uri, self.registrations, cx, next)
+        self.sessions = Sessions(context, config, realm, uri, self.registrations, self.restoration, cx, next)
 
     def __call__(self, request: Request, exchange: Exchange) -> Answer:
         """TS 24.229 5.4.1 for REGISTER, 5.4.2 for registration state, 5.4.3 for everything else."""
@@ -47,14 +50,14 @@ class SCscf:
         if request.method == "SUBSCRIBE" and request.need(EVENT).package == "reg":
             if request.to.tag is not None and _place(request.request_uri) == self._own:
                 return self.regevent.resubscribe(request, exchange)
-            found = self._served(request)
-            if found is not None and request.to.tag is None:
-                return self.regevent.subscribe(found, request, exchange)
+            if request.to.tag is None:
+                found = self._served(request)
+                if found is not None:
+                    return self.regevent.subscribe(found, request, exchange)
+                return self._watch_forgotten(request, exchange, originating)
         if request.to.tag is not None:
             return self.sessions.in_dialog(request, exchange)
-        if originating:
-            return self.sessions.originating(request, exchange)
-        return self.sessions.terminating(request, exchange)
+        return self._beyond(request, exchange, originating)
 
     def require_authentication(self, impu: str) -> bool:
         """The network wants the user authenticated anew (TS 33.203 6.1.4); False if nobody is registered so."""
@@ -112,6 +115,19 @@ class SCscf:
     def _served(self, request: Request) -> RegisteredSet | None:
         uri = request.request_uri
         return None if isinstance(uri, OtherUri) else self.registrations.find(public_identity(uri))
+
+    async def _watch_forgotten(self, request: Request, exchange: Exchange, originating: bool) -> Response | None:
+        """A SUBSCRIBE to the registration state of a user of whom nothing is known here: the HSS may (TS 23.380)."""
+        uri = request.request_uri
+        found = None if isinstance(uri, OtherUri) else await self.restoration.recall(public_identity(uri))
+        if found is None:
+            return await self._beyond(request, exchange, originating)
+        return await self.regevent.subscribe(found, request, exchange)
+
+    def _beyond(self, request: Request, exchange: Exchange, originating: bool) -> Answer:
+        if originating:
+            return self.sessions.originating(request, exchange)
+        return self.sessions.terminating(request, exchange)
 
 
 def _place(uri: Uri) -> tuple[str, int | None]:

@@ -5,6 +5,7 @@ import asyncio
 from redoubt.config import SCscfConfig
 from redoubt.cscf.scscf.forking import Fork, breadth_of, targets_of
 from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations
+from redoubt.cscf.scscf.restoration import Restoration
 from redoubt.cscf.scscf.unanswered import reason_of
 from redoubt.cscf.scscf.unregistered import Unregistered
 from redoubt.diameter.cx import Cx
@@ -28,6 +29,7 @@ class Sessions:
         realm: str,
         uri: str,
         registrations: Registrations,
+        restoration: Restoration,
         cx: Cx,
         next: Service,
     ) -> None:
@@ -38,7 +40,8 @@ class Sessions:
         self._own = parse_uri(f"{uri};lr")
         self._to_icscf = f"<sip:{realm};lr>"
         self._registrations = registrations
-        self._unregistered = Unregistered(context, uri, cx, registrations)
+        self._restoration = restoration
+        self._unregistered = Unregistered(context, uri, cx, registrations, restoration)
         self._next = next
         self._forked: set[tuple[object, ...]] = set()  # requests that are under way to several contacts
 
@@ -46,7 +49,7 @@ class Sessions:
 
     async def originating(self, request: Request, exchange: Exchange) -> Response | None:
         """TS 24.229 5.4.3.2: an initial request of a user who is served here."""
-        served = self._served_user(request, exchange)
+        served = await self._served_user(request, exchange)
         self._assert_number(request, served)
         self._record_route(request)
         self._address(request)
@@ -58,13 +61,13 @@ class Sessions:
             self._note_end(request, response)
         return response
 
-    def _served_user(self, request: Request, exchange: Exchange) -> RegisteredSet:
+    async def _served_user(self, request: Request, exchange: Exchange) -> RegisteredSet:
         """Step 1: who calls, by the identity that the P-CSCF asserted; registered here and not barred."""
         if not exchange.flow.trusted:
             raise SipError(403, "an originating request came from nobody trusted", "TS 24.229 5.4.3.2")
         for asserted in request.every(P_ASSERTED_IDENTITY):
             impu = asserted.uri.aor
-            found = self._registrations.find(impu)
+            found = self._registrations.find(impu) or await self._restoration.recall(impu)
             if found is None:
                 continue
             identity = found.identity(impu)

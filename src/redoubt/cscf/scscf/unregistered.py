@@ -4,6 +4,7 @@ It keeps this S-CSCF's name for the services of such a user; those run here once
 """
 
 from redoubt.cscf.scscf.registrations import RegisteredSet, Registrations
+from redoubt.cscf.scscf.restoration import Restoration
 from redoubt.diameter.cx import Cx, HssUnavailable, ResultCode, ServerAssignmentType
 from redoubt.sip.service import Context
 
@@ -11,11 +12,14 @@ from redoubt.sip.service import Context
 class Unregistered:
     """Takes on users of whom this S-CSCF knows nothing."""
 
-    def __init__(self, context: Context, uri: str, cx: Cx, registrations: Registrations) -> None:
+    def __init__(
+        self, context: Context, uri: str, cx: Cx, registrations: Registrations, restoration: Restoration
+    ) -> None:
         self._context = context
         self._uri = uri
         self._cx = cx
         self._registrations = registrations
+        self._restoration = restoration
 
     async def is_known(self, impu: str) -> bool:
         """Tells the HSS that the user is served here; False if the HSS has no such user."""
@@ -24,7 +28,9 @@ class Unregistered:
         except HssUnavailable:
             self._context.notice("warning", f"the HSS could not be asked for the services of {impu}")
             return True
-        if answer.result.is_success and (found := self._registrations.find(impu)) is not None:
+        if answer.restoration:
+            self._restoration.take_back(answer)  # it is registered: this S-CSCF had forgotten it (TS 23.380 4.3.3)
+        elif answer.result.is_success and (found := self._registrations.find(impu)) is not None:
             await self._take_back(found)
         return answer.result is not ResultCode.USER_UNKNOWN
 
