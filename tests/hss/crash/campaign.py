@@ -23,7 +23,29 @@ from .life import Life
 from .model import User, after, interrupted
 
 USERS = 10
-LONGEST_LIFE_S = 0.12  # an opening takes a third of it, so that some are killed before they serve
+SHORT_LIVES = 8  # one of so many is killed by the clock, most of these while the store opens
+SHORT_LIFE_S = 0.04
+LINES = (22, 400)  # said before the kill by the others: so a busy machine tests as much as an idle one
+PATIENCE_S = 60.0  # with a life that says nothing more
+AFTERWARDS_S = 0.003  # at most, so that what happens at the kill is not always the same
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When a life ends: after so many seconds or so many lines, and a little later."""
+
+    seconds: float
+    lines: int
+    afterwards_s: float = 0.0
+
+    @classmethod
+    def drawn(cls, choice: random.Random) -> "Moment":
+        if choice.randrange(SHORT_LIVES) == 0:
+            return cls(choice.uniform(0.0, SHORT_LIFE_S), sys.maxsize)
+        return cls(PATIENCE_S, choice.randint(*LINES), choice.uniform(0.0, AFTERWARDS_S))
+
+
+ITS_OWN_END = Moment(PATIENCE_S, sys.maxsize)
 
 
 @dataclass(slots=True)
@@ -35,6 +57,7 @@ class Report:
     acknowledged: int = 0
     under_way: int = 0
     sequence_numbers: int = 0
+    imports: int = 0
     wrong: list[str] = field(default_factory=list)
 
 
@@ -44,6 +67,7 @@ class Ledger:
     def __init__(self) -> None:
         self.users = {user.name: user for user in (User(f"user{n}") for n in range(USERS))}
         self.under_way: dict[str, str] = {}
+        self.imports: dict[int, bool] = {}
         self.report = Report()
         self._highest: dict[str, int] = {}
 
@@ -61,11 +85,26 @@ class Ledger:
             case "done":
                 name, operation, spent = rest
                 self._done(name, operation, spent)
+            case "import begun":
+                self.imports[rest[0]] = False
+            case "import done":
+                self.imports[rest[0]] = True
+                self.report.imports += 1
+            case "imported":
+                number, there = rest
+                self._imported(number, there)
             case "wrong":
                 self.report.wrong.append(rest[0])
             case "checked":
                 return True
         return False
+
+    def _imported(self, number: int, there: bool) -> None:
+        """What was under way at a kill is decided now, for ever."""
+        if there:
+            self.imports[number] = True
+        else:
+            del self.imports[number]
 
     def _done(self, name: str, operation: str, spent: list[int]) -> None:
         user = self.users[name]
@@ -84,28 +123,28 @@ def campaign(folder: Path, lives: int, seed: int, synchronous: str) -> Report:
     moments = random.Random(seed)
     ledger = Ledger()
     for number in range(lives):
-        _live(ledger, Life(folder, -1, seed * 1000 + number, synchronous), moments.uniform(0.0, LONGEST_LIFE_S))
+        _live(ledger, Life(folder, -1, seed * 1000 + number, synchronous), Moment.drawn(moments))
         ledger.report.lives += 1
         ledger.report.under_way += len(ledger.under_way)
         power_returns(folder)
         if ledger.report.wrong:
             return ledger.report
-    _live(ledger, Life(folder, -1, seed * 1000 + lives, synchronous), None)
+    _live(ledger, Life(folder, -1, seed * 1000 + lives, synchronous), ITS_OWN_END)
     return ledger.report
 
 
-def _live(ledger: Ledger, life: Life, lifetime_s: float | None) -> None:
-    """Forks a life and reads what it says until it is killed; without a lifetime it only looks, and ends by itself."""
+def _live(ledger: Ledger, life: Life, moment: Moment) -> None:
+    """Forks a life and reads what it says until it is killed; the last one only looks, and ends by itself."""
     ears, mouth = os.pipe()
     sys.stdout.flush()
     child = os.fork()
     if child == 0:
         os.close(ears)
-        _be(life, mouth, ledger, only_look=lifetime_s is None)
+        _be(life, mouth, ledger, only_look=moment is ITS_OWN_END)
     os.close(mouth)
-    said = _heard(ears, lifetime_s)
+    said = _heard(ears, moment)
     os.kill(child, signal.SIGKILL)
-    said += _heard(ears, None)
+    said += _heard(ears, ITS_OWN_END)
     os.close(ears)
     os.waitpid(child, 0)
     checked = [ledger.take(line) for line in said.splitlines()]
@@ -116,23 +155,26 @@ def _live(ledger: Ledger, life: Life, lifetime_s: float | None) -> None:
 def _be(life: Life, mouth: int, ledger: Ledger, *, only_look: bool) -> None:
     life._pipe = mouth
     try:
-        asyncio.run(life.run(list(ledger.users.values()), ledger.under_way, only_look=only_look))
+        asyncio.run(life.run(list(ledger.users.values()), ledger.under_way, ledger.imports, only_look=only_look))
     finally:  # a forked child ends here whatever happens, and with a word about it
         if sys.exc_info()[0] is not None:
             os.write(mouth, json.dumps(("wrong", traceback.format_exc())).encode() + b"\n")
         os._exit(0)
 
 
-def _heard(ears: int, lifetime_s: float | None) -> bytes:
-    """Everything up to the end of the pipe, or of the time. A line is written at once or not at all (PIPE_BUF)."""
-    until = time.monotonic() + (60.0 if lifetime_s is None else lifetime_s)
+def _heard(ears: int, moment: Moment) -> bytes:
+    """Everything up to that moment or the end of the pipe. A line is written at once or not at all (PIPE_BUF)."""
+    until = time.monotonic() + moment.seconds
     parts: list[bytes] = []
-    while (left := until - time.monotonic()) > 0:
+    lines = 0
+    while lines < moment.lines and (left := until - time.monotonic()) > 0:
         if select.select([ears], [], [], left)[0]:
             part = os.read(ears, 1 << 16)
             if not part:
                 break
             parts.append(part)
+            lines += part.count(b"\n")
+    time.sleep(moment.afterwards_s)
     return b"".join(parts)
 
 

@@ -28,6 +28,7 @@ from redoubt.hss.subscriber import Subscriber
 from .model import S1, S2, User, after, interrupted, next_operation
 
 CONFIG = HssConfig(max_pending_per_user=10**6, sequence_block=3)
+BULK, BATCH, IMPORTS_EVERY = 30, 5, 3  # subscribers of an import and of its batches; in every third life
 
 
 class Obliging:
@@ -47,8 +48,13 @@ class Life:
         self._seed = seed
         self._synchronous = synchronous
 
-    async def run(self, users: list[User], under_way: dict[str, str], *, only_look: bool) -> None:
-        """Returns only if it shall not work; `users` are those acknowledged, `under_way` what never was."""
+    async def run(
+        self, users: list[User], under_way: dict[str, str], imports: dict[int, bool], *, only_look: bool
+    ) -> None:
+        """Returns only if it shall not work; `users` are those acknowledged, `under_way` what never was.
+
+        `imports` tells of each whether it was acknowledged.
+        """
         hss = open_hss(self._folder, CONFIG, seed=self._seed)
         for connection in (hss.store._reader, hss.store._writer):  # type: ignore[attr-defined]
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
@@ -57,12 +63,14 @@ class Life:
         for server in (S1, S2):
             hss.attach(server, Obliging())
         found = [await self._found(hss, user, under_way.get(user.name)) for user in users]
-        self._inspect(sum(user.exists for user in found))
+        imported = [number for number, whole in imports.items() if await self._imported(hss, number, whole)]
+        self._inspect(sum(user.exists for user in found) + BULK * len(imported))
         self._say("checked")
         if only_look:
             await hss.close()
             return
-        await asyncio.gather(*(self._work(hss, user) for user in found))
+        bulk = [self._import(hss, self._seed)] if self._seed % IMPORTS_EVERY == 0 else []
+        await asyncio.gather(*(self._work(hss, user) for user in found), *bulk)
 
     async def _found(self, hss: Hss, user: User, open_operation: str | None) -> User:
         """The state that the user is in. Only an operation that was under way leaves a choice."""
@@ -76,16 +84,24 @@ class Life:
         self._say("wrong", f"{user.impi} is {seen[0]}, was {user.seen}; under way: {open_operation or 'nothing'}")
         return user
 
+    async def _imported(self, hss: Hss, number: int, whole: bool) -> bool:
+        """Whether an import is there, by its first and its last subscriber; how many there are is counted."""
+        there = [await hss.administration.knows(_bulk(number, one).privates[0].impi) for one in (0, BULK - 1)]
+        if there[0] != there[1] or (whole and not there[0]):
+            self._say("wrong", f"import {number}, {'' if whole else 'not '}acknowledged: first and last are {there}")
+        self._say("imported", number, there[0])
+        return there[0]
+
     def _inspect(self, existing: int) -> None:
         with sqlite3.connect(self._folder / "hss.sqlite") as connection:
             verdict = connection.execute("PRAGMA integrity_check").fetchall()
             orphans = connection.execute("PRAGMA foreign_key_check").fetchall()
             counts = [
                 connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
-                for table in ("subscription", "private_identity", "public_identity")
+                for table in ("subscription", "private_identity", "public_identity", "incoming")
             ]
         connection.close()
-        if verdict != [("ok",)] or orphans or counts != [existing] * 3:
+        if verdict != [("ok",)] or orphans or counts != [*[existing] * 3, 0]:
             self._say("wrong", f"store: {verdict}, orphans {orphans}, {counts} rows for {existing} subscribers")
 
     async def _work(self, hss: Hss, user: User) -> None:
@@ -97,8 +113,21 @@ class Life:
             self._say("done", user.name, operation, spent)
             user = after(user, operation)
 
+    async def _import(self, hss: Hss, number: int) -> None:
+        """In batches, as `redoubt subscriber import` does it."""
+        self._say("import begun", number)
+        async with hss.administration.bulk() as bulk:
+            for first in range(0, BULK, BATCH):
+                await bulk.add([bulk.sealed(_bulk(number, one)) for one in range(first, first + BATCH)])
+        self._say("import done", number)
+
     def _say(self, *what: Any) -> None:
         os.write(self._pipe, json.dumps(what).encode() + b"\n")
+
+
+def _bulk(number: int, one: int) -> Subscriber:
+    name = f"bulk{number}.{one}@home.example"
+    return Subscriber.simple(private(name), f"sip:{name}")
 
 
 async def _seen(hss: Hss, user: User) -> tuple[str, str, str, str]:
