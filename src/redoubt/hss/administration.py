@@ -106,11 +106,11 @@ class Administration:
         whole = False
         try:
             yield Bulk(self._context, self._seal, importing)
+            await importing.commit()
             whole = True
         finally:
             if not whole:
                 await importing.abandon()
-        await importing.commit()
         self._subscriptions.provisioning_changed()
 
     async def check_room(self, wildcards: int) -> None:

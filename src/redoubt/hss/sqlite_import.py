@@ -35,6 +35,8 @@ class SqliteImport:
 
     def __init__(self, path: Path, lock: int) -> None:
         self._connection = connect(path, LOCK_WAIT_S)
+        # Batches need not be on the disk, for nobody sees them: the sync of the last commit takes them along.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
         self._lock = lock
         self._executor = ThreadPoolExecutor(1, "hss-import")
 
@@ -54,6 +56,7 @@ class SqliteImport:
         """The one moment at which all become visible."""
 
         def alive(connection: sqlite3.Connection) -> None:
+            connection.execute("PRAGMA synchronous = FULL")
             _transaction(connection, lambda: connection.execute("DELETE FROM incoming"))
 
         await self._run(alive)
