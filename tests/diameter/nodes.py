@@ -115,7 +115,11 @@ class Raw(asyncio.Protocol):
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
-        self.messages += [decode(octets) for octets in self._framer.feed(data)]
+        for message in map(decode, self._framer.feed(data)):
+            if message.command == 280 and message.is_request:
+                self.send(message.answer().add(d.ORIGIN_HOST, SCSCF).add(d.ORIGIN_REALM, REALM))
+            else:
+                self.messages.append(message)
         self._arrived.set()
 
     def connection_lost(self, error: Exception | None) -> None:

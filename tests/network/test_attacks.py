@@ -22,6 +22,7 @@ from .home import Home, home
 
 Attack = Callable[[Home], Awaitable[bool]]
 ATTACKS: dict[str, Attack] = {}
+HERE = [name for name in PROTECTIONS if not name.startswith("diameter-")]  # those: tests/diameter/test_attacks.py
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {}
 
 
@@ -36,13 +37,13 @@ def against(protection: str, **sections: dict[str, Any]) -> Callable[[Attack], A
     return enter
 
 
-@pytest.mark.parametrize("protection", PROTECTIONS)
+@pytest.mark.parametrize("protection", HERE)
 async def test_without_the_protection_the_attack_succeeds(protection: str) -> None:
     async with home(SETTINGS[protection], off=[protection], tracing=True) as net:
         assert await ATTACKS[protection](net), net.why()
 
 
-@pytest.mark.parametrize("protection", PROTECTIONS)
+@pytest.mark.parametrize("protection", HERE)
 async def test_with_the_protection_the_attack_fails(protection: str) -> None:
     async with home(SETTINGS[protection], tracing=True) as net:
         assert not await ATTACKS[protection](net), net.why()

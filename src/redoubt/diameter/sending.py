@@ -93,7 +93,7 @@ class Sending:
 
     def _next(self, attempt: "Attempt") -> Peer | None:
         """The best peer that was not tried, those named by a redirection before all others."""
-        if attempt.deadline <= asyncio.get_running_loop().time():
+        if attempt.over or attempt.deadline <= asyncio.get_running_loop().time():
             return None
         found = attempt.redirected or self._routes.candidates(attempt.message, attempt.host, attempt.realm)
         untried = [peer for peer in found if peer not in attempt.tried]
@@ -149,6 +149,7 @@ class Sending:
         if found and attempt.redirections <= limits.DIAMETER_REDIRECTIONS:
             attempt.redirected = found
             return
+        attempt.over = True  # whoever else serves the realm does not have this user
         named = ", ".join(answer.every(d.REDIRECT_HOST)) or "nobody"
         attempt.why = f"{peer.identity} redirects to {named}, which is no connected peer"
         self._local.context.refused(Result.REDIRECT_INDICATION, attempt.why, "RFC 6733 6.1.8", source=peer.identity)
@@ -158,7 +159,8 @@ class Attempt:
     """One request on its way from peer to peer."""
 
     __slots__ = (
-        "answer", "deadline", "host", "message", "others", "realm", "redirected", "redirections", "tried", "why",
+        "answer", "deadline", "host", "message", "others", "over",
+        "realm", "redirected", "redirections", "tried", "why",
     )  # fmt: skip
 
     def __init__(self, message: DiameterMessage, host: str, realm: str, deadline: float) -> None:
@@ -170,6 +172,7 @@ class Attempt:
         self.others = 0
         self.redirected: list[Peer] = []
         self.redirections = 0
+        self.over = False
         self.answer: DiameterMessage | None = None  # the last refusal
         self.why = f"no peer is connected that serves {host or realm}"
 
