@@ -75,7 +75,6 @@ DNS_CACHE_ENTRIES = 4_096
 DNS_CACHE_S = (1.0, 3_600.0)  # a TTL below or above counts as this
 DNS_QUERY_S = 5.0
 REFUSED_TCP_S = 60.0  # how long a next hop that refuses TCP is sent large requests over UDP without asking again
-CX_FRAME_OCTETS = 1024 * 1024  # one Cx answer between processes: a profile is 256 kB at most
 
 # P-CSCF. A phone holds a call, one waiting and its subscriptions; a conference server some dozens.
 DIALOGS_PER_PHONE = 64

@@ -4,6 +4,7 @@ import pytest
 
 from redoubt.diameter import cx_frame as frame
 from redoubt.diameter import dictionary as d
+from redoubt.diameter.applications import CX
 from redoubt.diameter.avp import AvpGroup, DiameterError
 from redoubt.diameter.codec import DiameterMessage, check_request, decode
 from redoubt.diameter.cx import (
@@ -68,6 +69,36 @@ RESTORATION = RestorationInfo(
 PROFILE = UserProfile(IMPI, (ServiceProfile((PublicIdentity(IMPU),)),), (IMPI, "tablet@home.net"))
 
 
+def new(command: int) -> DiameterMessage:
+    """As a node begins it."""
+    state = d.AUTH_SESSION_STATE.of(d.AuthSessionState.NO_STATE_MAINTAINED)
+    return DiameterMessage(command, CX.number, avps=[CX.advertised(), state])
+
+
+def uar(asked: UserAuthorization) -> DiameterMessage:
+    return write_uar(new(frame.UAR), asked)
+
+
+def mar(asked: VectorsWanted) -> DiameterMessage:
+    return write_mar(new(frame.MAR), asked)
+
+
+def sar(asked: AssignmentWanted) -> DiameterMessage:
+    return write_sar(new(frame.SAR), asked)
+
+
+def lir(asked: LocationQuestion) -> DiameterMessage:
+    return write_lir(new(frame.LIR), asked)
+
+
+def rtr(ended: RegistrationTermination) -> DiameterMessage:
+    return write_rtr(new(frame.RTR), ended)
+
+
+def ppr(profile: UserProfile) -> DiameterMessage:
+    return write_ppr(new(frame.PPR), profile)
+
+
 def wire(message: DiameterMessage) -> DiameterMessage:
     """As the other side has it; requests also pass what every request must."""
     received = decode(message.to_bytes())
@@ -89,7 +120,7 @@ def vector(number: int) -> AuthenticationVector:
 
 @pytest.mark.parametrize("code", ResultCode, ids=lambda code: code.name)
 def test_every_result_code_survives_the_way(code: ResultCode) -> None:
-    answer = wire(frame.answer(write_uar(UAR), code))
+    answer = wire(frame.answer(uar(UAR), code))
     assert frame.result_of(answer) is code
     experimental = code.value > 10_000 or code.value in (2002, 2003, 2004)
     assert answer.has(d.EXPERIMENTAL_RESULT) == experimental
@@ -98,13 +129,13 @@ def test_every_result_code_survives_the_way(code: ResultCode) -> None:
 
 
 def test_another_vendors_experimental_result_means_nothing() -> None:
-    answer = write_uar(UAR).answer(None)
+    answer = uar(UAR).answer(None)
     answer.add(d.EXPERIMENTAL_RESULT, AvpGroup().add(d.VENDOR_ID, 13019).add(d.EXPERIMENTAL_RESULT_CODE, 2001))
     assert frame.result_of(wire(answer)) is None
 
 
 def test_every_message_names_its_application_and_keeps_no_state() -> None:
-    for message in (write_uar(UAR), write_mar(MAR), write_sar(SAR), frame.answer(write_uar(UAR), ResultCode.SUCCESS)):
+    for message in (uar(UAR), mar(MAR), sar(SAR), frame.answer(uar(UAR), ResultCode.SUCCESS)):
         group = wire(message).need(d.VENDOR_SPECIFIC_APPLICATION_ID)
         assert group.need(d.VENDOR_ID) == VENDOR_3GPP
         assert group.need(d.AUTH_APPLICATION_ID) == 16777216
@@ -112,12 +143,12 @@ def test_every_message_names_its_application_and_keeps_no_state() -> None:
 
 
 def test_requests_survive_the_way() -> None:
-    assert read_uar(wire(write_uar(UAR))) == UAR
-    assert read_mar(wire(write_mar(MAR))) == MAR
+    assert read_uar(wire(uar(UAR))) == UAR
+    assert read_mar(wire(mar(MAR))) == MAR
     sync = VectorsWanted(IMPI, IMPU, SERVER, 1, "Digest-AKAv2-SHA-256", Resynchronisation(b"r" * 16, b"a" * 14))
-    assert read_mar(wire(write_mar(sync))) == sync
+    assert read_mar(wire(mar(sync))) == sync
     for originating in (True, False):
-        assert read_lir(wire(write_lir(LocationQuestion(IMPU, originating)))) == LocationQuestion(IMPU, originating)
+        assert read_lir(wire(lir(LocationQuestion(IMPU, originating)))) == LocationQuestion(IMPU, originating)
 
 
 def test_answers_survive_the_way() -> None:
@@ -126,14 +157,14 @@ def test_answers_survive_the_way() -> None:
         UserAuthorizationAnswer(ResultCode.SUBSEQUENT_REGISTRATION, SERVER),
         UserAuthorizationAnswer(ResultCode.ROAMING_NOT_ALLOWED),
     ):
-        answer = wire(write_uaa(write_uar(UAR), given))
+        answer = wire(write_uaa(uar(UAR), given))
         assert read_uaa(answer, result(answer)) == given
     found = LocationInfoAnswer(ResultCode.UNREGISTERED_SERVICE, "", CAPABILITIES)
-    answer = wire(write_uaa(write_lir(LocationQuestion(IMPU, False)), found))
+    answer = wire(write_uaa(lir(LocationQuestion(IMPU, False)), found))
     assert read_lia(answer, result(answer)) == found
     for vectors in ((vector(1), vector(9)), ()):
         given_vectors = MultimediaAuthAnswer(ResultCode.SUCCESS, vectors)
-        answer = wire(write_maa(write_mar(MAR), MAR, given_vectors))
+        answer = wire(write_maa(mar(MAR), MAR, given_vectors))
         assert repr(read_maa(answer, result(answer))) == repr(given_vectors)
         for got, sent in zip(read_maa(answer, result(answer)).vectors, vectors, strict=True):
             for mine, theirs in ((got.xres, sent.xres), (got.ck, sent.ck), (got.ik, sent.ik)):
@@ -142,20 +173,20 @@ def test_answers_survive_the_way() -> None:
 
 def test_no_capabilities_are_no_group_because_kamailio_drops_an_answer_with_an_empty_one() -> None:
     given = UserAuthorizationAnswer(ResultCode.FIRST_REGISTRATION, "", ServerCapabilities())
-    answer = wire(write_uaa(write_uar(UAR), given))
+    answer = wire(write_uaa(uar(UAR), given))
     assert not answer.has(d.SERVER_CAPABILITIES)
     assert read_uaa(answer, result(answer)).capabilities is None
 
 
 def test_vectors_are_used_in_the_order_of_their_item_numbers() -> None:
-    answer = write_maa(write_mar(MAR), MAR, MultimediaAuthAnswer(ResultCode.SUCCESS, (vector(1), vector(9))))
+    answer = write_maa(mar(MAR), MAR, MultimediaAuthAnswer(ResultCode.SUCCESS, (vector(1), vector(9))))
     answer.avps.reverse()
     assert [v.rand[0] for v in read_maa(wire(answer), ResultCode.SUCCESS).vectors] == [1, 9]
 
 
 def test_an_unknown_scheme_is_answered_with_the_hss_choice() -> None:
     asked = VectorsWanted(IMPI, IMPU, SERVER, 1, "Unknown")
-    answer = write_maa(write_mar(asked), asked, MultimediaAuthAnswer(ResultCode.SUCCESS, (vector(1),)))
+    answer = write_maa(mar(asked), asked, MultimediaAuthAnswer(ResultCode.SUCCESS, (vector(1),)))
     assert answer.need(d.SIP_AUTH_DATA_ITEM).need(d.SIP_AUTHENTICATION_SCHEME) == "Digest-AKAv1-MD5"
 
 
@@ -163,17 +194,17 @@ def test_assignments_survive_the_way_with_what_restores_them() -> None:
     asked = AssignmentWanted(
         IMPI, (IMPU,), SERVER, ServerAssignmentType.RE_REGISTRATION, False, (RESTORATION,), restores=True
     )
-    assert read_sar(wire(write_sar(asked))) == asked
+    assert read_sar(wire(sar(asked))) == asked
     given = ServerAssignmentAnswer(ResultCode.SUCCESS, PROFILE, (RESTORATION,))
-    answer = wire(write_saa(write_sar(asked), asked, given))
+    answer = wire(write_saa(sar(asked), asked, given))
     assert read_saa(answer, result(answer)) == given
     refused = ServerAssignmentAnswer(ResultCode.IDENTITY_ALREADY_REGISTERED)
-    answer = wire(write_saa(write_sar(asked), asked, refused))
+    answer = wire(write_saa(sar(asked), asked, refused))
     assert read_saa(answer, result(answer)) == refused
 
 
 def test_an_s_cscf_that_cannot_restore_gets_nothing_to_restore() -> None:
-    message = write_sar(SAR)
+    message = sar(SAR)
     message.remove(d.SUPPORTED_FEATURES)
     asked = read_sar(wire(message))
     answer = write_saa(message, asked, ServerAssignmentAnswer(ResultCode.SUCCESS, PROFILE, (RESTORATION,)))
@@ -184,20 +215,20 @@ def test_what_the_hss_starts_survives_the_way() -> None:
     ended = RegistrationTermination(
         IMPI, (IMPU, "tel:+4912"), DeregistrationReason.SERVER_CHANGE, "moved", ("tablet@home.net",)
     )
-    assert read_rtr(wire(write_rtr(ended))) == ended
+    assert read_rtr(wire(rtr(ended))) == ended
     whole = RegistrationTermination(IMPI, (), DeregistrationReason.PERMANENT_TERMINATION)
-    assert read_rtr(wire(write_rtr(whole))) == whole
+    assert read_rtr(wire(rtr(whole))) == whole
     plain = UserProfile(IMPI, PROFILE.service_profiles)
-    assert read_ppr(wire(write_ppr(plain))) == plain
+    assert read_ppr(wire(ppr(plain))) == plain
 
 
 READERS = {
-    "UAR": (read_uar, write_uar(UAR)),
-    "MAR": (read_mar, write_mar(MAR)),
-    "LIR": (read_lir, write_lir(LocationQuestion(IMPU, False))),
-    "SAR": (read_sar, write_sar(SAR)),
-    "RTR": (read_rtr, write_rtr(RegistrationTermination(IMPI, (IMPU,), DeregistrationReason.SERVER_CHANGE))),
-    "PPR": (read_ppr, write_ppr(PROFILE)),
+    "UAR": (read_uar, uar(UAR)),
+    "MAR": (read_mar, mar(MAR)),
+    "LIR": (read_lir, lir(LocationQuestion(IMPU, False))),
+    "SAR": (read_sar, sar(SAR)),
+    "RTR": (read_rtr, rtr(RegistrationTermination(IMPI, (IMPU,), DeregistrationReason.SERVER_CHANGE))),
+    "PPR": (read_ppr, ppr(PROFILE)),
 }
 OPTIONAL = {
     "VISITED": (),
@@ -245,7 +276,7 @@ def test_an_identity_that_is_none_is_owed_5004(name: str, text: str, kind: objec
 
 
 def test_octets_that_are_no_text_are_owed_5004() -> None:
-    wrong = write_uar(UAR)
+    wrong = uar(UAR)
     wrong.remove(d.USER_NAME)
     wrong.avps.append(d.VISITED_NETWORK_IDENTIFIER.of(b"x"))
     wrong.avps.append(type(wrong.avps[0])(1, 0, 0x40, b"\xff\xfe"))
@@ -257,14 +288,14 @@ def test_octets_that_are_no_text_are_owed_5004() -> None:
 def test_several_identities_are_for_deregistrations_only() -> None:
     impus = (IMPU, "sip:other@home.net")
     two = AssignmentWanted(IMPI, impus, SERVER, ServerAssignmentType.TIMEOUT_DEREGISTRATION)
-    assert read_sar(wire(write_sar(two))).impus == impus
+    assert read_sar(wire(sar(two))).impus == impus
     none = AssignmentWanted(IMPI, (), SERVER, ServerAssignmentType.ADMINISTRATIVE_DEREGISTRATION)
-    assert read_sar(wire(write_sar(none))).impus == ()
+    assert read_sar(wire(sar(none))).impus == ()
     with pytest.raises(DiameterError) as caught:
-        read_sar(wire(write_sar(AssignmentWanted(IMPI, impus, SERVER, ServerAssignmentType.REGISTRATION))))
+        read_sar(wire(sar(AssignmentWanted(IMPI, impus, SERVER, ServerAssignmentType.REGISTRATION))))
     assert caught.value.result is Result.AVP_OCCURS_TOO_MANY_TIMES
     with pytest.raises(DiameterError) as caught:
-        read_sar(wire(write_sar(AssignmentWanted("", (), SERVER, ServerAssignmentType.USER_DEREGISTRATION))))
+        read_sar(wire(sar(AssignmentWanted("", (), SERVER, ServerAssignmentType.USER_DEREGISTRATION))))
     assert caught.value.result is Result.MISSING_AVP
 
 
@@ -274,10 +305,10 @@ def test_no_vectors_and_half_a_resynchronisation_are_owed_5004() -> None:
         VectorsWanted(IMPI, IMPU, SERVER, 1, resynchronisation=Resynchronisation(b"short", b"")),
     ):
         with pytest.raises(DiameterError) as caught:
-            read_mar(wire(write_mar(asked)))
+            read_mar(wire(mar(asked)))
         assert caught.value.result is Result.INVALID_AVP_VALUE
 
 
 def test_identities_are_made_canonical() -> None:
-    message = write_lir(LocationQuestion("SIP:Alice@HOME.NET:5060;user=phone", False))
+    message = lir(LocationQuestion("SIP:Alice@HOME.NET:5060;user=phone", False))
     assert read_lir(wire(message)).impu == "sip:Alice@home.net"

@@ -2,10 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, TypeVar
 
 from redoubt.events import Check, Event, EventStream, MessageSeen
+from redoubt.hss.hss import Hss
 from redoubt.hss.subscriber import PrivateIdentity, Subscriber
 from redoubt.network.run import Network
 from redoubt.secret import Secret
@@ -19,11 +22,17 @@ E = TypeVar("E", bound=Event)
 USERS = ("alice", "bob", "carol")
 
 
-class Home:
-    """The network, its phones and what happened in it."""
+arrangement = ContextVar("arrangement", default="collapsed")
+"""How `home` builds its network: all functions in one process, or the HSS in another behind Diameter (conftest.py)."""
 
-    def __init__(self, network: Network) -> None:
+
+class Home:
+    """The network, its phones and what happened in it. `network` is the part with the CSCFs."""
+
+    def __init__(self, network: Network, hss: Hss, directory: Path) -> None:
         self.network = network
+        self.hss = hss
+        self.directory = directory  # of the HSS's database
         self.realm = network.config.network.realm
         self.clients: list[Client] = []
 
@@ -114,12 +123,34 @@ async def home(
         tree["test"] = {"protections-off": list(off)}
     events = EventStream()
     events.tracing = tracing
-    network = await Network.temporary(tree, events=events, randomness=SeededRandomness(seed))
-    made = Home(network)
-    try:
-        assert network.hss is not None
-        await network.hss.administration.add(subscribers(made.realm, users))
+    async with AsyncExitStack() as stack:
+        network, home_of_hss = await parts(stack, tree, events, seed)
+        assert home_of_hss.hss is not None
+        made = Home(network, home_of_hss.hss, home_of_hss.directory)
+        stack.callback(made.close)
+        await made.hss.administration.add(subscribers(made.realm, users))
         yield made
-    finally:
-        made.close()
-        await network.close()
+
+
+async def parts(
+    stack: AsyncExitStack, tree: dict[str, Mapping[str, Any]], events: EventStream, seed: int
+) -> tuple[Network, Network]:
+    """The CSCFs and the HSS: one network, or two that know of each other by their configuration only."""
+    if arrangement.get() == "collapsed":
+        whole = await Network.temporary(tree, events=events, randomness=SeededRandomness(seed))
+        stack.push_async_callback(whole.close)
+        return whole, whole
+    listening = {**tree, "hss": {**tree.get("hss", {}), "diameter": ["tcp:127.0.0.1:0"]}}
+    hss = await Network.temporary(
+        listening, only=("hss",), events=events, randomness=SeededRandomness(seed + 1000)
+    )
+    stack.push_async_callback(hss.close)
+    (address,) = hss.names
+    reaching = {**tree, "hss": {**tree.get("hss", {}), "diameter": [f"tcp:{address}"]}}
+    cscfs = await Network.temporary(
+        reaching, only=("p-cscf", "i-cscf", "s-cscf"), events=events, randomness=SeededRandomness(seed)
+    )
+    stack.push_async_callback(cscfs.close)
+    for node in cscfs.diameter.nodes.values():
+        assert await node.connected(5.0)
+    return cscfs, hss

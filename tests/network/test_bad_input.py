@@ -245,7 +245,7 @@ async def test_a_locked_database_refuses_new_users_and_keeps_the_old() -> None:
     """Bad input: another process holds the store; an error that says so, and all is well when it lets go."""
     async with home({"hss": {"sequence-block": 1}}) as net:
         alice, bob = await pair(net)
-        locker = sqlite3.connect(net.network.directory / net.network.config.hss.database, isolation_level=None)
+        locker = sqlite3.connect(net.directory / net.network.config.hss.database, isolation_level=None)
         locker.execute("BEGIN IMMEDIATE")
         carol = await net.phone("carol")
         assert (await carol.registers()).status in (480, 500, 503, 504)
@@ -260,14 +260,13 @@ async def test_a_full_disk_refuses_new_users_and_keeps_the_old() -> None:
     """Bad input: SQLite finds no room; the alarm says what to do."""
     async with home() as net:
         alice, bob = await pair(net)
-        assert net.network.hss is not None
-        writer = net.network.hss.store._writer  # type: ignore[attr-defined]
+        writer = net.hss.store._writer  # type: ignore[attr-defined]
         writer.execute("PRAGMA max_page_count = 1")
         new = [f"user{number}" for number in range(400)]
         refused = 0
         for name in new:
             try:
-                await net.network.hss.administration.add(subscribers(net.realm, [name]))
+                await net.hss.administration.add(subscribers(net.realm, [name]))
             except StoreFailed as fault:
                 refused += 1
                 assert str(fault)
@@ -305,7 +304,7 @@ async def test_an_identity_that_is_no_text_is_refused() -> None:
         phone.send(request.to_bytes().replace(b"MARK", b"\xff\xa4").replace(b"z9hG4bK", b"z9hG4bKx"))
         await net.settled(0.1)
         assert not net.events(Bug)
-        path = net.network.directory / "control"
+        path = net.directory / "control"
         server = ControlServer(path, commands(net.network))
         await server.start()
         try:

@@ -328,8 +328,7 @@ async def test_the_operator_deregisters_and_the_phone_may_come_back() -> None:
     """TS 29.228 6.1.3, RTR."""
     async with home() as net:
         alice = await net.registered("alice")
-        assert net.network.hss is not None
-        await net.network.hss.administration.deregister(alice.card.impi)
+        await net.hss.administration.deregister(alice.card.impi)
         await net.settled()
         assert [event.cause for event in net.events(Deregistered)] == ["network"]
         assert (await alice.ask(alice.make("MESSAGE", net.impu("bob")))).status == 403

@@ -18,14 +18,12 @@ async def with_services(net: Home, name: str) -> None:
     criterion = InitialFilterCriterion(0, f"sip:as.{net.realm}")
     profile = ServiceProfile((PublicIdentity(net.impu(name)),), (criterion,))
     private = PrivateIdentity(f"{name}@{net.realm}", Secret(key_of(name)), opc=OPC)
-    assert net.network.hss is not None
-    await net.network.hss.administration.add([Subscriber((private,), (ImplicitSet((profile,)),))])
+    await net.hss.administration.add([Subscriber((private,), (ImplicitSet((profile,)),))])
 
 
 async def state_of(net: Home, name: str) -> tuple[RegistrationState, str]:
     """What the HSS holds: of the user's set, and the name of the S-CSCF."""
-    assert net.network.hss is not None
-    assignment = (await net.network.hss.administration.show(f"{name}@{net.realm}")).assignment
+    assignment = (await net.hss.administration.show(f"{name}@{net.realm}")).assignment
     return assignment.sets[0].state, assignment.server_name
 
 

@@ -117,8 +117,7 @@ async def test_anothers_identity_is_the_identitys_fault() -> None:
 
 async def test_a_barred_user_is_the_policys_fault() -> None:
     async with home() as net:
-        assert net.network.hss is not None
-        await net.network.hss.administration.bar(net.impu("alice"))
+        await net.hss.administration.bar(net.impu("alice"))
         phone = await net.phone("alice")
         assert (await phone.registers()).status == 403
         attempt = last(net, phone.call_id)
@@ -136,11 +135,10 @@ async def test_a_user_who_may_not_roam_is_the_policys_fault() -> None:
 async def test_a_user_whom_no_s_cscf_can_serve_is_explained() -> None:
     """TS 29.228 6.7: capabilities that nobody has."""
     async with home() as net:
-        assert net.network.hss is not None
         private = PrivateIdentity(f"dora@{net.realm}", Secret(key_of("dora")), opc=OPC)
         simple = Subscriber.simple(private, net.impu("dora"))
         wanting = Subscriber(simple.privates, simple.sets, capabilities=ServerCapabilities((99,)))
-        await net.network.hss.administration.add([wanting])
+        await net.hss.administration.add([wanting])
         phone = await net.phone("dora")
         assert (await phone.registers()).status in (480, 504, 600)
         explained(last(net, phone.call_id), Fault.POLICY, step="SM2", clause="TS 24.229")

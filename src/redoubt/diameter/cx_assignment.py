@@ -18,14 +18,12 @@ from redoubt.diameter.cx import (
     WatcherDialog,
 )
 from redoubt.diameter.cx_frame import (
-    SAR,
     answer,
     associated,
     canonical_impu,
     first_impi,
     need_server_name,
     read_associated,
-    request,
 )
 from redoubt.diameter.dictionary import (
     CALL_ID_SIP_HEADER,
@@ -92,8 +90,7 @@ class AssignmentWanted(Struct, frozen=True, gc=False):
     restores: bool = False  # whether the sender knows what to do with restoration information
 
 
-def write_sar(asked: AssignmentWanted) -> DiameterMessage:
-    made = request(SAR)
+def write_sar(made: DiameterMessage, asked: AssignmentWanted) -> DiameterMessage:
     made.avps.append(OUR_FEATURES)
     if asked.impi:
         made.add(USER_NAME, asked.impi)

@@ -1,15 +1,14 @@
 """What all Cx messages have in common (TS 29.229): their frame, their results, the identities in them.
 
-What is written has no Session-Id, Origin or Destination: the node puts them there. Reading raises DiameterError with
-the result that is owed to the peer.
+Requests are written into what `Node.new_request` gives. Reading raises DiameterError with the result that is owed.
 """
 
+from redoubt.diameter.applications import CX
 from redoubt.diameter.avp import Avp, AvpGroup, AvpType, DiameterError
 from redoubt.diameter.codec import DiameterMessage
 from redoubt.diameter.cx import ResultCode
 from redoubt.diameter.dictionary import (
     ASSOCIATED_IDENTITIES,
-    AUTH_APPLICATION_ID,
     AUTH_SESSION_STATE,
     EXPERIMENTAL_RESULT,
     EXPERIMENTAL_RESULT_CODE,
@@ -18,7 +17,6 @@ from redoubt.diameter.dictionary import (
     SERVER_NAME,
     USER_NAME,
     VENDOR_ID,
-    VENDOR_SPECIFIC_APPLICATION_ID,
     AuthSessionState,
 )
 from redoubt.diameter.results import VENDOR_3GPP, CxResult, Result
@@ -26,13 +24,8 @@ from redoubt.limits import HSS_IDENTITY_OCTETS
 from redoubt.sip.errors import SipError
 from redoubt.sip.uri import parse_uri
 
-APPLICATION = 16_777_216  # TS 29.229 6
 UAR, SAR, LIR, MAR, RTR, PPR = range(300, 306)  # TS 29.229 6.1
-NAMES = {UAR: "UA", SAR: "SA", LIR: "LI", MAR: "MA", RTR: "RT", PPR: "PP"}
-_COMMON = [
-    VENDOR_SPECIFIC_APPLICATION_ID.of(AvpGroup().add(VENDOR_ID, VENDOR_3GPP).add(AUTH_APPLICATION_ID, APPLICATION)),
-    AUTH_SESSION_STATE.of(AuthSessionState.NO_STATE_MAINTAINED),
-]
+_COMMON = [CX.advertised(), AUTH_SESSION_STATE.of(AuthSessionState.NO_STATE_MAINTAINED)]
 _EXPERIMENTAL_SUCCESS = frozenset(
     (
         ResultCode.SUBSEQUENT_REGISTRATION,
@@ -40,11 +33,6 @@ _EXPERIMENTAL_SUCCESS = frozenset(
         ResultCode.SUCCESS_SERVER_NAME_NOT_STORED,
     )
 )
-
-
-def request(command: int) -> DiameterMessage:
-    """A Cx request with what every one has (TS 29.229 6.1.1)."""
-    return DiameterMessage(command, APPLICATION, avps=_COMMON.copy())
 
 
 # ---- results

@@ -22,11 +22,6 @@ from redoubt.diameter.cx import (
     UserProfile,
 )
 from redoubt.diameter.cx_frame import (
-    LIR,
-    MAR,
-    PPR,
-    RTR,
-    UAR,
     answer,
     associated,
     canonical_impu,
@@ -34,7 +29,6 @@ from redoubt.diameter.cx_frame import (
     need_impu,
     need_server_name,
     read_associated,
-    request,
 )
 from redoubt.diameter.dictionary import (
     CONFIDENTIALITY_KEY,
@@ -84,9 +78,9 @@ class UserAuthorization(Struct, frozen=True, gc=False):
     authorization_type: UserAuthorizationType
 
 
-def write_uar(asked: UserAuthorization) -> DiameterMessage:
+def write_uar(message: DiameterMessage, asked: UserAuthorization) -> DiameterMessage:
     return (
-        request(UAR)
+        message
         .add(USER_NAME, asked.impi)
         .add(PUBLIC_IDENTITY, asked.impu)
         .add(VISITED_NETWORK_IDENTIFIER, asked.visited_network.encode())
@@ -145,8 +139,8 @@ class LocationQuestion(Struct, frozen=True, gc=False):
     originating: bool
 
 
-def write_lir(asked: LocationQuestion) -> DiameterMessage:
-    made = request(LIR).add(PUBLIC_IDENTITY, asked.impu)
+def write_lir(message: DiameterMessage, asked: LocationQuestion) -> DiameterMessage:
+    made = message.add(PUBLIC_IDENTITY, asked.impu)
     return made.add(ORIGINATING_REQUEST, Originating.ORIGINATING) if asked.originating else made
 
 
@@ -172,13 +166,13 @@ class VectorsWanted(Struct, frozen=True, gc=False):
     resynchronisation: Resynchronisation | None = None
 
 
-def write_mar(asked: VectorsWanted) -> DiameterMessage:
+def write_mar(message: DiameterMessage, asked: VectorsWanted) -> DiameterMessage:
     item = AvpGroup().add(SIP_AUTHENTICATION_SCHEME, asked.scheme)
     sync = asked.resynchronisation
     if sync is not None:
         item.add(SIP_AUTHORIZATION, sync.rand + sync.auts)
     return (
-        request(MAR)
+        message
         .add(USER_NAME, asked.impi)
         .add(PUBLIC_IDENTITY, asked.impu)
         .add(SIP_NUMBER_AUTH_ITEMS, asked.count)
@@ -258,8 +252,8 @@ def _vector(item: AvpGroup) -> AuthenticationVector:
 # ---- RTR (TS 29.229 6.1.9, 6.1.10) and PPR (6.1.11, 6.1.12)
 
 
-def write_rtr(termination: RegistrationTermination) -> DiameterMessage:
-    made = request(RTR).add(USER_NAME, termination.impi)
+def write_rtr(message: DiameterMessage, termination: RegistrationTermination) -> DiameterMessage:
+    made = message.add(USER_NAME, termination.impi)
     made.avps += associated(termination.associated_impis)
     for impu in termination.impus:
         made.add(PUBLIC_IDENTITY, impu)
@@ -280,8 +274,8 @@ def read_rtr(message: DiameterMessage) -> RegistrationTermination:
     )
 
 
-def write_ppr(profile: UserProfile) -> DiameterMessage:
-    return request(PPR).add(USER_NAME, profile.impi).add(USER_DATA, build_user_data(profile))
+def write_ppr(message: DiameterMessage, profile: UserProfile) -> DiameterMessage:
+    return message.add(USER_NAME, profile.impi).add(USER_DATA, build_user_data(profile))
 
 
 def read_ppr(message: DiameterMessage) -> UserProfile:

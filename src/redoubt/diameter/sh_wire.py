@@ -1,10 +1,11 @@
 """Sh on the wire (TS 29.329 6.1): UDR, PUR, SNR, PNR and their answers, both ways, as values of sh.py.
 
-What is written has no Session-Id, Origin or Destination: the node puts them there. Reading raises DiameterError, or
-UserDataRefused for a document that is not taken.
+Requests are written into what `Node.new_request` gives. Reading raises DiameterError, or UserDataRefused for a document
+that is not taken.
 """
 
 from redoubt.diameter import dictionary as d
+from redoubt.diameter.applications import SH
 from redoubt.diameter.avp import AvpGroup, AvpType, DiameterError
 from redoubt.diameter.codec import DiameterMessage
 from redoubt.diameter.cx_frame import canonical_impu, invalid
@@ -28,19 +29,12 @@ from redoubt.diameter.sh import (
 from redoubt.diameter.sh_data import build_sh_data, parse_sh_data
 from redoubt.limits import SH_REFERENCES
 
-APPLICATION = 16_777_217  # TS 29.329 6
 UDR, PUR, SNR, PNR = range(306, 310)  # TS 29.329 6.1
 
-_COMMON = [
-    d.VENDOR_SPECIFIC_APPLICATION_ID.of(
-        AvpGroup().add(d.VENDOR_ID, VENDOR_3GPP).add(d.AUTH_APPLICATION_ID, APPLICATION)
-    ),
-    d.AUTH_SESSION_STATE.of(AuthSessionState.NO_STATE_MAINTAINED),
-]
+_COMMON = [SH.advertised(), d.AUTH_SESSION_STATE.of(AuthSessionState.NO_STATE_MAINTAINED)]
 
 
-def _request(command: int, identity: UserIdentity) -> DiameterMessage:
-    made = DiameterMessage(command, APPLICATION, avps=_COMMON.copy())
+def _about(made: DiameterMessage, identity: UserIdentity) -> DiameterMessage:
     group = AvpGroup()
     if identity.impu:
         group.add(d.PUBLIC_IDENTITY, identity.impu)
@@ -145,8 +139,8 @@ def _result(message: DiameterMessage) -> ShCode:
 # ---- UDR (TS 29.329 6.1.1)
 
 
-def write_udr(asked: Pull) -> DiameterMessage:
-    made = _request(UDR, asked.identity)
+def write_udr(message: DiameterMessage, asked: Pull) -> DiameterMessage:
+    made = _about(message, asked.identity)
     if asked.server_name:
         made.add(d.SERVER_NAME, asked.server_name)
     for service in asked.services:
@@ -175,8 +169,8 @@ def read_udr(message: DiameterMessage) -> Pull:
 # ---- PUR (TS 29.329 6.1.3)
 
 
-def write_pur(asked: Update) -> DiameterMessage:
-    made = _request(PUR, asked.identity)
+def write_pur(message: DiameterMessage, asked: Update) -> DiameterMessage:
+    made = _about(message, asked.identity)
     for reference in asked.references:
         made.add(d.DATA_REFERENCE, reference)
     return made.add(d.SH_USER_DATA, build_sh_data(asked.data))
@@ -189,8 +183,8 @@ def read_pur(message: DiameterMessage) -> Update:
 # ---- SNR (TS 29.329 6.1.5)
 
 
-def write_snr(asked: Subscribe) -> DiameterMessage:
-    made = _request(SNR, asked.identity)
+def write_snr(message: DiameterMessage, asked: Subscribe) -> DiameterMessage:
+    made = _about(message, asked.identity)
     for service in asked.services:
         made.add(d.SERVICE_INDICATION, service.encode())
     if asked.send_data:
@@ -219,8 +213,8 @@ def read_snr(message: DiameterMessage) -> Subscribe:
 # ---- PNR (TS 29.329 6.1.7)
 
 
-def write_pnr(notification: Notification) -> DiameterMessage:
-    made = _request(PNR, UserIdentity(notification.impu))
+def write_pnr(message: DiameterMessage, notification: Notification) -> DiameterMessage:
+    made = _about(message, UserIdentity(notification.impu))
     return made.add(d.SH_USER_DATA, build_sh_data(notification.data))
 
 

@@ -40,6 +40,7 @@ from redoubt.hss.reasons import FALSE_AUTS
 from redoubt.hss.records import PrivateRecord, RegistrationState, Subscription
 from redoubt.hss.registration import Asked, Step, assigned, challenged, may_be_forgotten
 from redoubt.hss.reports import Reports
+from redoubt.hss.scscfs import SCscfs, told
 from redoubt.hss.servers import Servers
 from redoubt.hss.store import (
     Assigned,
@@ -75,7 +76,7 @@ class Hss:
         self.seal = seal
         self.subscriptions = Subscriptions(store)
         self.servers = Servers(store)
-        self.clients: dict[str, CxClient] = {}
+        self.clients = SCscfs(self.servers, self.subscriptions)
         self._config = config
         self._realm = realm.lower()
         # On a shared store every number is reserved as it is used: blocks of several processes would let SEQ fall
@@ -99,7 +100,7 @@ class Hss:
 
     def attach(self, server_name: str, client: CxClient) -> None:
         """RTR and PPR for this S-CSCF go to `client`."""
-        self.clients[server_name] = client
+        self.clients.attach(server_name, client)
 
     async def user_authorization(
         self, impi: str, impu: str, visited_network: str, authorization_type: UserAuthorizationType
@@ -355,7 +356,7 @@ class Hss:
                 "another S-CSCF serves the user now",
                 tuple(record.impi for record in subscription.privates),
             )
-            self.context.start(_told(client, termination))
+            self.context.start(told(client, termination))
 
     def _pending(self, record: PrivateRecord | None, pending: bool) -> list[Change]:
         """Told to the other HSS processes on the store; alone, this one remembers it (TS 29.228 6.3)."""
@@ -392,7 +393,3 @@ class Hss:
             self._reports.store_failed(fault, writing=True)
             raise
         self._reports.store_works(writing=True)
-
-
-async def _told(client: CxClient, termination: RegistrationTermination) -> None:
-    await client.registration_termination(termination)

@@ -20,9 +20,9 @@ from redoubt.events import EventStream
 from redoubt.hss.hss import Hss
 from redoubt.hss.keys import create_key, write_key_file
 from redoubt.network.configuration import from_tree
-from redoubt.network.cx_socket import CxConnection, CxServer
+from redoubt.network.diameter_nodes import DiameterNodes
 from redoubt.network.dispatch import Dispatch
-from redoubt.network.traced_cx import TracedCx
+from redoubt.network.traced_cx import TracedCx, TracedCxClient
 from redoubt.sip.resolver import Resolver
 from redoubt.sip.resolver_dns import DnsQueries
 from redoubt.sip.service import Context, Service
@@ -49,8 +49,7 @@ class Network:
         self.p_cscf: PCscf | None = None
         self.i_cscf: ICscf | None = None
         self.s_cscf: SCscf | None = None
-        self._cx_server: CxServer | None = None
-        self._cx_connection: CxConnection | None = None
+        self.diameter = DiameterNodes(config)
         self._own: dict[str, tuple[str, Service]] = {}
         self._resolver = Resolver(context.randomness, dns=DnsQueries())
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
@@ -121,10 +120,7 @@ class Network:
             self.s_cscf.close()
         if self.p_cscf is not None:
             self.p_cscf.close()
-        if self._cx_server is not None:
-            await self._cx_server.close()
-        if self._cx_connection is not None:
-            await self._cx_connection.close()
+        await self.diameter.close()
         if self.hss is not None:
             await self.hss.close()
         if self._temporary is not None:
@@ -145,11 +141,12 @@ class Network:
     async def _build(self) -> None:
         self._access: list[tuple[Listen, Address]] = []
         self._plan_routes()
-        cx = await self._reach_hss()
+        if "hss" in self.only:
+            await self._start_hss()
         if "s-cscf" in self.only:
-            await self._start_s_cscf(cx)
+            await self._start_s_cscf()
         if "i-cscf" in self.only:
-            await self._start_i_cscf(cx)
+            await self._start_i_cscf()
         if "p-cscf" in self.only:
             await self._start_p_cscf()
 
@@ -166,35 +163,34 @@ class Network:
         for host, to in config.network.routes.items():
             self._resolver.route(host, to)
 
-    async def _reach_hss(self) -> Cx:
-        """The HSS itself, or the way to the process that has it."""
-        config, path = self.config, self.directory / "cx.sock"
-        if "hss" not in self.only:
-            self._cx_connection = CxConnection(self.context, path)
-            return self._cx_connection
-        self.hss = await Hss.open(self.context.named("hss"), config.hss, config.network.realm, self.directory)
-        if not {"i-cscf", "s-cscf"} <= self.only:  # another process needs it
-            self._cx_server = CxServer(self.context, self.hss, path)
-            await self._cx_server.start()
-        return self.hss
+    async def _start_hss(self) -> None:
+        config, context = self.config, self.context.named("hss")
+        self.hss = await Hss.open(context, config.hss, config.network.realm, self.directory)
+        if {"i-cscf", "s-cscf"} <= self.only and not config.diameter.peers:
+            return  # nobody is elsewhere
+        for address in (await self.diameter.serve(context, self.hss)).values():
+            self.names[f"{address[0]}:{address[1]}"] = "hss"
 
-    async def _start_s_cscf(self, cx: Cx) -> None:
+    async def _start_s_cscf(self) -> None:
         config = self.config.s_cscf
         context, stack = self._stack("s-cscf")
+        cx = self.hss or self.diameter.ask(context)
         self.s_cscf = SCscf(
             context, config, self.config.network.realm, config.uri, self._cx(context, cx), self._next(context, stack)
         )
-        if self.hss is not None:
-            self.hss.attach(config.uri, self.s_cscf)
-        elif self._cx_connection is not None:
-            await self._cx_connection.attach(config.uri, self.s_cscf)
+        client = TracedCxClient(context, self.s_cscf) if context.events.tracing else self.s_cscf
+        if isinstance(cx, Hss):
+            cx.attach(config.uri, client)
+        else:
+            self.diameter.attach(cx, client)
         await self._serve("s-cscf", stack, config.listen, Zone.CORE, self.s_cscf, [config.uri])
 
-    async def _start_i_cscf(self, cx: Cx) -> None:
+    async def _start_i_cscf(self) -> None:
         config = self.config.i_cscf
         context, stack = self._stack("i-cscf")
         realm = self.config.network.realm
-        self.i_cscf = ICscf(context, config, realm, config.uri, self._cx(context, cx), self._next(context, stack))
+        cx = self._cx(context, self.hss or self.diameter.ask(context))
+        self.i_cscf = ICscf(context, config, realm, config.uri, cx, self._next(context, stack))
         await self._serve("i-cscf", stack, config.listen, Zone.CORE, self.i_cscf, [config.uri, f"sip:{realm}"])
 
     async def _start_p_cscf(self) -> None:

@@ -2,8 +2,10 @@
 
 from redoubt.diameter.cx import (
     Cx,
+    CxClient,
     LocationInfoAnswer,
     MultimediaAuthAnswer,
+    RegistrationTermination,
     RestorationInfo,
     ResultCode,
     Resynchronisation,
@@ -11,6 +13,7 @@ from redoubt.diameter.cx import (
     ServerAssignmentType,
     UserAuthorizationAnswer,
     UserAuthorizationType,
+    UserProfile,
 )
 from redoubt.events import MessageSeen
 from redoubt.sip.service import Context
@@ -64,20 +67,40 @@ class TracedCx:
         return answer
 
     def _asked(self, text: str) -> None:
-        self._seen(self._context.node, "hss", text)
+        _seen(self._context, self._context.node, "hss", text)
 
     def _answered(self, command: str, result: ResultCode, more: str) -> None:
-        self._seen("hss", self._context.node, f"{command} {result.value % 10000} {result.name} {more}".rstrip())
+        _seen(self._context, "hss", self._context.node, _line(command, result, more))
 
-    def _seen(self, sender: str, receiver: str, text: str) -> None:
-        if self._context.events.tracing:
-            self._context.events.emit(
-                MessageSeen(
-                    at=self._context.clock.now(),
-                    node=self._context.node,
-                    sender=sender,
-                    receiver=receiver,
-                    transport="cx",
-                    text=text,
-                )
+
+class TracedCxClient:
+    """The same for what the HSS starts, at the S-CSCF that `context` names."""
+
+    def __init__(self, context: Context, client: CxClient) -> None:
+        self._context, self._client = context, client
+
+    async def registration_termination(self, request: RegistrationTermination) -> ResultCode:
+        about = " ".join((request.impi, *request.impus))
+        _seen(self._context, "hss", self._context.node, f"RTR {about} {request.reason.name}")
+        result = await self._client.registration_termination(request)
+        _seen(self._context, self._context.node, "hss", _line("RTA", result, ""))
+        return result
+
+    async def push_profile(self, profile: UserProfile) -> ResultCode:
+        _seen(self._context, "hss", self._context.node, f"PPR {profile.impi} {profile.default_impu}")
+        result = await self._client.push_profile(profile)
+        _seen(self._context, self._context.node, "hss", _line("PPA", result, ""))
+        return result
+
+
+def _line(command: str, result: ResultCode, more: str) -> str:
+    return f"{command} {result.value % 10000} {result.name} {more}".rstrip()
+
+
+def _seen(context: Context, sender: str, receiver: str, text: str) -> None:
+    if context.events.tracing:
+        context.events.emit(
+            MessageSeen(
+                at=context.clock.now(), node=context.node, sender=sender, receiver=receiver, transport="cx", text=text
             )
+        )

@@ -68,6 +68,8 @@ def source_host(target: str) -> str:
     family.
     """
     own = host.get()
+    if own == DEFAULT_HOST and ipaddress.ip_address(target).is_loopback:
+        return "::1" if ":" in target else "127.0.0.1"  # as a kernel does for code that is nowhere in particular
     if (":" in own) == (":" in target):
         return own
     if own == DEFAULT_HOST:
