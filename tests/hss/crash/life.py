@@ -16,7 +16,9 @@ from hss.conftest import REALM, open_hss, private
 from hss.test_cx import sqn_of
 from redoubt.config import HssConfig
 from redoubt.diameter.cx import (
+    RegisteredContact,
     RegistrationTermination,
+    RestorationInfo,
     ResultCode,
     ServerAssignmentType,
     UserAuthorizationType,
@@ -75,7 +77,7 @@ class Life:
     async def _found(self, hss: Hss, user: User, open_operation: str | None) -> User:
         """The state that the user is in. Only an operation that was under way leaves a choice."""
         allowed = interrupted(user, open_operation) if open_operation else (user,)
-        seen: list[tuple[str, str, str, str]] = []
+        seen: list[tuple[str, ...]] = []
         for one in allowed:
             seen.append(await _seen(hss, one))
             if seen[-1] == one.seen:
@@ -130,16 +132,20 @@ def _bulk(number: int, one: int) -> Subscriber:
     return Subscriber.simple(private(name), f"sip:{name}")
 
 
-async def _seen(hss: Hss, user: User) -> tuple[str, str, str, str]:
+async def _seen(hss: Hss, user: User) -> tuple[str, ...]:
     authorized = await hss.user_authorization(user.impi, user.impu, REALM, UserAuthorizationType.REGISTRATION)
     located = await hss.location_info(user.impu)
-    return authorized.result.name, authorized.server_name, located.result.name, located.server_name
+    restored = ""
+    if located.server_name:
+        none = ServerAssignmentType.NO_ASSIGNMENT
+        answer = await hss.server_assignment(user.impi, user.impu, located.server_name, none)
+        restored = " ".join(contact.call_id for one in answer.restoration for contact in one.contacts)
+    return authorized.result.name, authorized.server_name, located.result.name, located.server_name, restored
 
 
 async def _carry_out(hss: Hss, user: User, operation: str) -> list[int]:
     """The sequence numbers that it gave out."""
-    verb, _, server = operation.partition(" ")
-    kinds = {"sar": ServerAssignmentType.REGISTRATION, "leave": ServerAssignmentType.USER_DEREGISTRATION}
+    verb, server, contact = (*operation.split(), "", "")[:3]
     match verb:
         case "add":
             await hss.administration.add([Subscriber.simple(private(user.impi), user.impu)])
@@ -153,7 +159,13 @@ async def _carry_out(hss: Hss, user: User, operation: str) -> list[int]:
             answer = await hss.multimedia_auth(user.impi, user.impu, server, 1)
             assert answer.result is ResultCode.SUCCESS, answer.result
             return [sqn_of(vector) for vector in answer.vectors]
-        case _:
-            assignment = await hss.server_assignment(user.impi, user.impu, server or user.server, kinds[verb])
-            assert assignment.result is ResultCode.SUCCESS, assignment.result
+        case "sar":
+            restoration = RestorationInfo(user.impi, (RegisteredContact("<sip:127.0.0.1>", (), contact, 1),))
+            kind = ServerAssignmentType.REGISTRATION
+            assigned = await hss.server_assignment(user.impi, user.impu, server, kind, restoration=restoration)
+            assert assigned.result is ResultCode.SUCCESS, assigned.result
+        case "leave":
+            kind = ServerAssignmentType.USER_DEREGISTRATION
+            assigned = await hss.server_assignment(user.impi, user.impu, user.server, kind)
+            assert assigned.result is ResultCode.SUCCESS, assigned.result
     return []

@@ -23,6 +23,7 @@ class User:
     server: str = ""
     candidate: str = ""
     registered: bool = False
+    contact: str = ""  # what the S-CSCF gave to be restored (TS 23.380)
 
     @property
     def impi(self) -> str:
@@ -33,14 +34,14 @@ class User:
         return f"sip:{self.name}@home.example"
 
     @property
-    def seen(self) -> tuple[str, str, str, str]:
-        """What UAR and LIR answer (TS 29.228 6.1.1.1, 6.1.4.1): result and S-CSCF of each."""
+    def seen(self) -> tuple[str, ...]:
+        """What UAR and LIR answer (TS 29.228 6.1.1.1, 6.1.4.1): result and S-CSCF of each; and what is restored."""
         if not self.exists:
-            return ResultCode.USER_UNKNOWN.name, "", ResultCode.USER_UNKNOWN.name, ""
+            return ResultCode.USER_UNKNOWN.name, "", ResultCode.USER_UNKNOWN.name, "", ""
         located = (
-            (ResultCode.SUCCESS.name, self.server)
+            (ResultCode.SUCCESS.name, self.server, self.contact)
             if self.registered
-            else (ResultCode.IDENTITY_NOT_REGISTERED.name, "")
+            else (ResultCode.IDENTITY_NOT_REGISTERED.name, "", "")
         )
         if self.barred:
             return (ResultCode.AUTHORIZATION_REJECTED.name, "", *located)
@@ -52,7 +53,7 @@ class User:
 
 def after(user: User, operation: str) -> User:
     """What an acknowledged operation makes of a user."""
-    verb, _, server = operation.partition(" ")
+    verb, server, contact = (*operation.split(), "", "")[:3]
     match verb:
         case "add":
             return replace(user, exists=True)
@@ -67,7 +68,7 @@ def after(user: User, operation: str) -> User:
         case "reassign" | "leave":
             return replace(user, server="", candidate="", registered=False)
         case "sar":
-            return replace(user, server=server, candidate="", registered=True)
+            return replace(user, server=server, candidate="", registered=True, contact=contact)
         case "mar" if server == user.server:
             return replace(user, candidate="")
         case "mar" if user.registered:
@@ -90,7 +91,7 @@ def next_operation(user: User, choice: random.Random) -> str:
     if user.barred:
         return choice.choice(("unbar", "remove"))
     if user.candidate or (user.server and not user.registered):
-        register = f"sar {user.candidate or user.server}"
+        register = f"sar {user.candidate or user.server} contact-{choice.getrandbits(64)}"
         return choice.choice((register, register, register, f"mar {S1}", "remove"))
     server = user.server if user.registered and choice.random() < 0.7 else choice.choice((S1, S2))
     challenge = f"mar {server}"
