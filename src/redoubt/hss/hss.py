@@ -219,7 +219,7 @@ class Hss:
             subscription.assignment = step.assignment
         self._concluded(record, kind)
         self._tell_the_replaced(step, impi, subscription)
-        answered = tuple(kept) if server_name == subscription.assignment.server_name else ()
+        answered = () if step.replaced else tuple(kept)
         profile = subscription.profile(position, impi) if want_profile and step.brings_profile else None
         return ServerAssignmentAnswer(step.result, profile, answered)
 
