@@ -38,7 +38,7 @@ HSS_IDENTITY_OCTETS = 512  # far above any real IMPU; bounds the matching of wil
 # pushes out a phone's challenge before its answer (about a second) must bring 100 000 a second.
 IMPU_OCTETS = 255  # what a wildcard is matched against; no identity in use is longer than an NAI of 253
 CHALLENGES_OPEN = 100_000
-CHALLENGES_PER_MINUTE = 7  # unanswered ones of a private identity; below HssConfig.max_pending_per_user
+CHALLENGES_PER_MINUTE = 7  # unanswered ones of a private identity; at most HssConfig.max_pending_per_user
 CHALLENGES_PER_USER = 8  # as many contacts of one private identity may be registering at once
 VECTORS_STOCKED = 10_000  # private identities with fetched and unused vectors
 FAILURES_REMEMBERED = 50_000  # (private identity, source) pairs with wrong responses
@@ -98,7 +98,8 @@ DIAMETER_MESSAGE_OCTETS = 512 * 1024
 DIAMETER_AVPS = 1024  # side by side in a message or a group; an SAR of a large implicit set has some 300
 DIAMETER_DEPTH = 8  # groups in groups of a request; the deepest of Rx and Rf has five
 
-# A user profile (requirement row 111). Its identities must fit one SIP response, its criteria are looked at in each call.
+# A user profile (requirement row 111). Its identities must fit one SIP response, its criteria are looked at in each
+# call.
 USER_DATA_OCTETS = 256 * 1024
 USER_DATA_IDENTITIES = 256
 USER_DATA_CRITERIA = 256
@@ -140,8 +141,8 @@ DIAMETER_CONNECTIONS = 1024  # of one node, peers and strangers
 DIAMETER_CONNECTIONS_PER_SOURCE = 32
 HSS_POSTGRES_CONNECTIONS = 8  # of one HSS process; PostgreSQL grants a hundred to all
 
-# Gm: temporary sets whose phone has proved nothing. An honest one waits about a second; behind one address of a carrier's
-# NAT a hundred phones may wait together after an outage of its link.
+# Gm: temporary sets whose phone has proved nothing. An honest one waits about a second; behind one address of a
+# carrier's NAT a hundred phones may wait together after an outage of its link.
 HALF_OPEN_SETS = 20_000
 HALF_OPEN_SETS_PER_SOURCE = 128
 ASSOCIATION_SETS_PER_IMPI = 3  # six associations a direction (TS 33.203 7.4)
