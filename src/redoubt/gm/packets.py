@@ -5,7 +5,7 @@ is; SIP over UDP stays one datagram whatever its size.
 """
 
 from collections.abc import Callable
-from ipaddress import ip_address
+from socket import AF_INET, AF_INET6, inet_pton
 from struct import Struct, unpack_from
 
 import msgspec
@@ -55,7 +55,10 @@ def ones_complement(octets: bytes) -> int:
 
 def packed(address: str) -> bytes:
     """4 or 16 octets. Raises ValueError."""
-    return ip_address(address).packed
+    try:
+        return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
+    except OSError:
+        raise ValueError(f"{address!r} is no IP address") from None
 
 
 def parse_ip(packet: bytes) -> IpPacket:

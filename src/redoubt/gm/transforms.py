@@ -27,7 +27,7 @@ AEAD_TAG_OCTETS = 16
 
 
 class Transform(Protocol):
-    """The cryptography of one direction of one association."""
+    """The cryptography of a set. Its four associations have the same keys (TS 33.203 6.3), so they share one."""
 
     iv_octets: int
     tag_octets: int
@@ -84,31 +84,32 @@ class CbcTransform:
 
     tag_octets = TAG_OCTETS
 
-    __slots__ = ("_block", "_cipher", "_random", "_running", "_tag", "align_octets", "iv_octets")
+    __slots__ = ("_block", "_cipher", "_decryptor", "_encryptor", "_random", "_tag", "align_octets", "iv_octets")
 
     def __init__(self, suite: Suite, keys: EspKeys, randomness: Randomness) -> None:
         key = keys.encryption.reveal()
         algorithm: Any = AES(key) if suite.encryption is Encryption.AES_CBC else TripleDES(key)
         self._block = self.iv_octets = self.align_octets = algorithm.block_size // 8
         self._cipher = Cipher(algorithm, CBC(bytes(self._block)))
-        self._running: CipherContext | None = None  # an association goes one way: one of the two is ever needed
+        self._encryptor: CipherContext | None = None  # made when the first packet needs it: many sets see none
+        self._decryptor: CipherContext | None = None
         self._tag = _Hashed(suite.integrity, keys).tag
         self._random = randomness.octets
 
     def seal(self, header: bytes, plaintext: bytes) -> bytes:
-        encryptor = self._running or self._start(self._cipher.encryptor())
+        encryptor = self._encryptor
+        if encryptor is None:
+            encryptor = self._encryptor = self._cipher.encryptor()
         sealed = encryptor.update(self._random(self._block) + plaintext)
         return sealed + self._tag(header + sealed)
 
     def open(self, packet: bytes) -> bytes | None:
         if not compare_digest(self._tag(packet[:-TAG_OCTETS]), packet[-TAG_OCTETS:]):
             return None
-        decryptor = self._running or self._start(self._cipher.decryptor())
+        decryptor = self._decryptor
+        if decryptor is None:
+            decryptor = self._decryptor = self._cipher.decryptor()
         return decryptor.update(packet[HEADER_OCTETS:-TAG_OCTETS])[self._block :]
-
-    def _start(self, context: CipherContext) -> CipherContext:
-        self._running = context
-        return context
 
 
 class GcmTransform:

@@ -13,7 +13,7 @@ from redoubt.gm.associations import WAITS_FOR_MESSAGE, AssociationSet, PathFaile
 from redoubt.gm.esp import Drop, InboundAssociation, OutboundAssociation, SequenceExhausted
 from redoubt.gm.fragments import Reassembler
 from redoubt.gm.packets import IP_IN_IP, IPV6_IN_IP, MalformedPacket, UdpEnvelope, packed, parse_ip, parse_udp
-from redoubt.gm.transforms import Transform, transform
+from redoubt.gm.transforms import transform
 from redoubt.sources import Randomness
 from redoubt.transport.flow import Address, Clear, EspAssociation, Flow, FlowFailed, Security, Zone
 from redoubt.transport.listen import Listen
@@ -129,12 +129,13 @@ class UdpTunnel:
             ends = packed(there) + packed(self._here)
         except ValueError as error:
             raise PathFailed(f"no tunnel between {self._here} and {there}: {error}") from error
-        outbound = OutboundAssociation(theirs.spi_s, self._transform(association_set))
+        cipher = transform(agreement.suite, association_set.keys, self._randomness)
+        outbound = OutboundAssociation(theirs.spi_s, cipher)
         channel = _Channel(association_set, envelope, outbound)
         for spi, ports in ((mine.spi_s, (theirs.port_c, mine.port_s)), (mine.spi_c, (theirs.port_s, mine.port_c))):
             if spi in self._inlets:
                 raise PathFailed(f"SPI {spi} is in use")
-            inbound = InboundAssociation(spi, self._transform(association_set), refused=self._refuse)
+            inbound = InboundAssociation(spi, cipher, refused=self._refuse)
             channel.inlets.append(_Inlet(inbound, channel, ends, ports))
         channel.flow = self._flow(channel, (self._here, mine.port_s), (there, theirs.port_s))
         self._inlets |= {inlet.association.spi: inlet for inlet in channel.inlets}
@@ -248,9 +249,6 @@ class UdpTunnel:
 
     def _refuse(self, reason: Drop, spi: int) -> None:
         self.refused(reason, spi, self._source)
-
-    def _transform(self, association_set: AssociationSet) -> Transform:
-        return transform(association_set.agreement.suite, association_set.keys, self._randomness)
 
 
 def _unprotected(_listen: Listen, _host: str) -> Security:
