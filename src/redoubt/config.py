@@ -40,6 +40,10 @@ ListenOn = Annotated[
 ]
 
 
+DiameterApplication = Annotated[str, Meta(pattern="^(cx|sh|rx|zh|rf|ro)$")]
+DiameterCommand = Annotated[
+    str, Meta(pattern="^(UAR|SAR|LIR|MAR|RTR|PPR|UDR|PUR|SNR|PNR|AAR|RAR|STR|ASR|ACR|CCR)$")
+]
 DiameterOn = Annotated[
     str, Meta(pattern=r"^(tcp|tls|sctp):.+:\d+$", description="TRANSPORT:HOST:PORT with tcp, tls or sctp")
 ]
@@ -160,8 +164,8 @@ class DiameterPeer(Section, frozen=True):
     """Where to reach it, as "tcp:HOST:PORT", "tls:HOST:PORT" or "sctp:HOST:PORT"; empty: it connects to us."""
     addresses: tuple[str, ...] = ()
     """IP addresses that it may connect from; empty: any that may speak with us at all."""
-    applications: tuple[str, ...] = ("cx", "sh")
-    commands: tuple[str, ...] = ()
+    applications: tuple[DiameterApplication, ...] = ("cx", "sh")
+    commands: tuple[DiameterCommand, ...] = ()
     """Requests that it may send, such as "UAR" or "LIR"; empty: all that its side of the application has."""
     subscriber_realms: tuple[str, ...] = ()
     """Domains of the users that it may ask about; empty: all of ours."""

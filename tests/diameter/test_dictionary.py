@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from redoubt.config import DiameterApplication, DiameterCommand
 from redoubt.diameter import dictionary as d
+from redoubt.diameter.applications import APPLICATIONS
 from redoubt.diameter.avp import MANDATORY, VENDOR_FLAG, AvpType
 
 FACTS = json.loads((Path(__file__).parents[1] / "vectors/diameter/avps.json").read_text())["vectors"]
@@ -48,3 +51,12 @@ def test_the_m_bit_is_set_where_it_must_be_and_nowhere_else(kind: AvpType[object
 def test_no_two_lines_are_of_one_avp() -> None:
     lines = [value for value in vars(d).values() if isinstance(value, AvpType)]
     assert len(lines) == len(d.KNOWN)
+
+
+def test_the_configuration_knows_every_application_and_command() -> None:
+    for allowed, known in (
+        (DiameterApplication, set(APPLICATIONS)),
+        (DiameterCommand, {name for each in APPLICATIONS.values() for name in each.commands}),
+    ):
+        pattern = get_args(allowed)[1].pattern
+        assert set(pattern.strip("^()$").split("|")) == known

@@ -29,7 +29,7 @@ from redoubt.diameter.peer_table import State
 from redoubt.diameter.results import Result
 from redoubt.diameter.sending import REQUEST_S, Sending
 from redoubt.sip.service import Context
-from redoubt.transport.connection import Connection, StreamReceiver
+from redoubt.transport.connection import Connection, OnStream, StreamReceiver
 from redoubt.transport.connections import Connections
 from redoubt.transport.flow import Address, Clear, Flow, FlowFailed, Security, TlsPeer, TrustedAddress, Zone
 from redoubt.transport.listen import STREAMS, Listen
@@ -108,7 +108,7 @@ class Node:
         tls = self._local.tls.server if self._local.tls is not None else None
         return await self._streams.listen(
             listen,
-            lambda: Connection(listen.transport, Zone.CORE, self._connections, self._arrived, self._vouch),
+            lambda: self._connection(listen, self._arrived),
             tls,
         )
 
@@ -219,6 +219,10 @@ class Node:
         peer = self.peers[config.identity.lower()] = Peer(self._local, config, around)
         return peer
 
+    def _connection(self, listen: Listen, accept: OnStream) -> Connection:
+        unsent = limits.DIAMETER_UNSENT_OCTETS
+        return Connection(listen.transport, Zone.CORE, self._connections, accept, self._vouch, unsent)
+
     def _arrived(self, flow: Flow) -> StreamReceiver:
         link = Link(self._local, flow, self._door)
         if not capabilities.check_exposure(self._local, flow):
@@ -235,7 +239,7 @@ class Node:
         target = Listen.parse(peer.config.connect, Zone.CORE, STREAMS)
         connection = await dial(
             target,
-            lambda: Connection(target.transport, Zone.CORE, self._connections, accept, self._vouch),
+            lambda: self._connection(target, accept),
             self._local.tls.client if self._local.tls is not None else None,
             peer.identity,
         )

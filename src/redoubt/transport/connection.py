@@ -32,7 +32,13 @@ class Connection(asyncio.Protocol):
     """One TCP or TLS connection, whoever opened it."""
 
     def __init__(
-        self, transport: str, zone: Zone, keeper: Keeper, accept: OnStream, vouch: VouchStream
+        self,
+        transport: str,
+        zone: Zone,
+        keeper: Keeper,
+        accept: OnStream,
+        vouch: VouchStream,
+        unsent_octets: int = STREAM_WRITE_BUFFER_OCTETS,
     ) -> None:
         self.kind = transport
         self.zone = zone
@@ -42,6 +48,7 @@ class Connection(asyncio.Protocol):
         self._keeper = keeper
         self._accept = accept
         self._vouch = vouch
+        self._unsent_octets = unsent_octets
         self._transport: asyncio.Transport | None = None
         self._receiver: StreamReceiver | None = None
 
@@ -88,7 +95,7 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             raise FlowFailed("the connection is closed")
-        if transport.get_write_buffer_size() > STREAM_WRITE_BUFFER_OCTETS:
+        if transport.get_write_buffer_size() > self._unsent_octets:
             transport.abort()
             raise FlowFailed("the peer does not read")
         transport.write(data)

@@ -5,6 +5,7 @@ SCTP is used one-to-one with one stream (RFC 6458 4), so that it looks like TCP 
 
 import asyncio
 import socket
+import ssl
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -35,9 +36,7 @@ class Streams:
         if listen.transport == "sctp":
             server = await loop.create_server(make, sock=_sctp_listener(listen))
         else:
-            server = await loop.create_server(
-                make, listen.host, listen.port, ssl=tls if listen.transport == "tls" else None
-            )
+            server = await loop.create_server(make, listen.host, listen.port, **_secured(listen, tls))
         self._servers.append(server)
         address: Address = server.sockets[0].getsockname()[:2]
         return address
@@ -73,6 +72,14 @@ async def dial(
             return connection
     except (OSError, ValueError) as error:  # TimeoutError and ssl.SSLError are OSErrors
         raise FlowFailed(f"{target}: {str(error) or type(error).__name__}") from error
+
+
+def _secured(listen: Listen, tls: Any) -> dict[str, Any]:
+    """A handshake is not counted as a connection yet, so it has to be quick."""
+    if listen.transport != "tls":
+        return {}
+    patience = {"ssl_handshake_timeout": limits.STREAM_CONNECT_S} if isinstance(tls, ssl.SSLContext) else {}
+    return {"ssl": tls, **patience}
 
 
 def _sctp_socket(listen: Listen) -> socket.socket:
