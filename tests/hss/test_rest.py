@@ -159,7 +159,7 @@ async def test_a_subscriber_is_added_shown_and_removed(api: Api) -> None:
     assert shown.body["profile"] == {"impus": ["sip:x@home.example"]}
     assert shown.body["private"][0]["reserved-sqn"] == "00000000001f"
     assert (await api("DELETE", "/v1/subscribers/x@home.example")).body == {
-        "impi": "x@home.example", "s-cscf": "not-served",
+        "impi": "x@home.example", "s-cscf": "not-needed",
     }  # fmt: skip
     assert (await api("GET", "/v1/subscribers/x@home.example")).status == 404
 
@@ -211,7 +211,7 @@ async def test_a_profile_is_replaced_and_keys_stay(api: Api) -> None:
     before = api.hss.administration.keys((await api.hss.administration.show(BOB)).privates[0])[0].reveal()
     profile = {"impus": [BOB_IMPU, "tel:+15559"], "visited-networks": ["*"]}
     answer = await api("PUT", f"/v1/subscribers/{BOB}", profile)
-    assert answer.body == {"impi": BOB, "s-cscf": "not-served", "profile": profile}
+    assert answer.body == {"impi": BOB, "s-cscf": "not-needed", "profile": profile}
     assert api.hss.administration.keys((await api.hss.administration.show(BOB)).privates[0])[0].matches(before)
     refused = await api("PUT", f"/v1/subscribers/{BOB}", {**profile, **CARD})
     assert (refused.status, refused.body["field"]) == (422, "k")

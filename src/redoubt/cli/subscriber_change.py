@@ -38,7 +38,7 @@ Examples:
 """
 _SENTENCES = {
     Told.DONE: "its S-CSCF was told (and with it the phone)",
-    Told.NOT_SERVED: "no S-CSCF serves it now",
+    Told.NOT_NEEDED: "no S-CSCF had to be told",
     Told.UNREACHABLE: "its S-CSCF could not be told; the HSS refuses what that does next for the user",
 }
 

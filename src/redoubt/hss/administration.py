@@ -52,7 +52,7 @@ class Told(StrEnum):
     """Whether the S-CSCF that serves the user knows of a change."""
 
     DONE = "told"
-    NOT_SERVED = "not-served"
+    NOT_NEEDED = "not-needed"
     UNREACHABLE = "unreachable"
 
 
@@ -211,7 +211,7 @@ class Administration:
         self._subscriptions.provisioning_changed()
         fresh = await self._subscriptions.numbered(before.number)
         if fresh is None:  # removed meanwhile, which told everybody
-            return Told.NOT_SERVED
+            return Told.NOT_NEEDED
         return await self._tell_of_change(fresh, before)
 
     def _unassigned(self, known: Subscription) -> list[Change]:
@@ -237,11 +237,13 @@ class Administration:
     async def _tell_of_change(self, fresh: Subscription, before: Subscription) -> Told:
         server_name = fresh.assignment.server_name
         if not server_name:
-            return Told.NOT_SERVED
+            return Told.NOT_NEEDED
         told = [
             await self._push(server_name, fresh, position)
             for position, one in enumerate(fresh.provisioned.sets)
-            if fresh.assignment.sets[position].state is not _NOT_REGISTERED and not one.all_barred
+            if fresh.assignment.sets[position].state is not _NOT_REGISTERED
+            and not one.all_barred
+            and _is_news(one, before.provisioned)
         ]
         ended = [
             identity.impu
@@ -251,7 +253,7 @@ class Administration:
         ]
         if ended:
             told.append(await self._end_sets(fresh, tuple(ended)))
-        return max(told, default=Told.NOT_SERVED, key=(Told.NOT_SERVED, Told.DONE, Told.UNREACHABLE).index)
+        return max(told, default=Told.NOT_NEEDED, key=(Told.NOT_NEEDED, Told.DONE, Told.UNREACHABLE).index)
 
     async def _push(self, server_name: str, fresh: Subscription, position: int) -> Told:
         """PPR of one set."""
@@ -280,7 +282,7 @@ class Administration:
     async def _terminate(self, server_name: str, termination: RegistrationTermination) -> Told:
         """RTR."""
         if not server_name:
-            return Told.NOT_SERVED
+            return Told.NOT_NEEDED
         client = self._clients.get(server_name)
         result: ResultCode | None = None
         if client is not None:
@@ -331,6 +333,12 @@ def _termination(
 
 def _none_registered(subscription: Subscription) -> Assignment:
     return without(subscription.assignment, range(len(subscription.assignment.sets)))
+
+
+def _is_news(one: ImplicitSet, before: Provisioned) -> bool:
+    """Whether a set's profile is another now."""
+    position = same_set(one, before)
+    return position is None or before.sets[position] != one
 
 
 def _has_ended(one: ImplicitSet, fresh: Provisioned) -> bool:
