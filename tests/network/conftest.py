@@ -7,8 +7,8 @@ import pytest
 from .home import arrangement
 
 BOTH = {
-    "test_administration", "test_answers", "test_attacks", "test_bad_input", "test_dialogs", "test_identity", "test_registration",
-    "test_timers", "test_unregistered", "test_verdict",
+    "test_administration", "test_answers", "test_attacks", "test_bad_input", "test_dialogs", "test_identity",
+    "test_registration", "test_timers", "test_unregistered", "test_verdict",
 }  # fmt: skip
 
 

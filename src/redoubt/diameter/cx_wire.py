@@ -106,7 +106,8 @@ def write_uaa(to: DiameterMessage, given: UserAuthorizationAnswer | LocationInfo
 
 
 def read_uaa(message: DiameterMessage, result: ResultCode) -> UserAuthorizationAnswer:
-    return UserAuthorizationAnswer(result, message.first(SERVER_NAME) or "", _read_capabilities(message))
+    name = message.first(SERVER_NAME) or ""
+    return UserAuthorizationAnswer(result, name, _read_capabilities(message, result, name))
 
 
 def _capabilities(capabilities: ServerCapabilities) -> AvpGroup:
@@ -120,10 +121,11 @@ def _capabilities(capabilities: ServerCapabilities) -> AvpGroup:
     return group
 
 
-def _read_capabilities(message: DiameterMessage) -> ServerCapabilities | None:
+def _read_capabilities(message: DiameterMessage, result: ResultCode, name: str) -> ServerCapabilities | None:
+    """Where an S-CSCF is to be chosen and nothing is demanded, the group is left out: any S-CSCF will do."""
     group = message.first(SERVER_CAPABILITIES)
     if group is None:
-        return None
+        return ServerCapabilities() if result.is_success and not name else None
     return ServerCapabilities(
         group.every(MANDATORY_CAPABILITY), group.every(OPTIONAL_CAPABILITY), group.every(SERVER_NAME)
     )
@@ -149,7 +151,8 @@ def read_lir(message: DiameterMessage) -> LocationQuestion:
 
 
 def read_lia(message: DiameterMessage, result: ResultCode) -> LocationInfoAnswer:
-    return LocationInfoAnswer(result, message.first(SERVER_NAME) or "", _read_capabilities(message))
+    name = message.first(SERVER_NAME) or ""
+    return LocationInfoAnswer(result, name, _read_capabilities(message, result, name))
 
 
 # ---- MAR (TS 29.229 6.1.7, 6.1.8, 6.3.11 to 6.3.14)
