@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from redoubt.lab.load import Load
 
@@ -14,7 +14,12 @@ Name = Literal["registration", "call", "message"]
 WARM_UP = 500
 LATENCY_RATE = 100.0
 LATENCY_COUNT = 500
-Tick = Callable[[str, int, int], None]
+
+
+class Tick(Protocol):
+    """Told of progress: what is being done, how much of it is, and of how much."""
+
+    def __call__(self, what: str, done: int, of: int) -> None: ...
 
 
 @dataclass(slots=True)
@@ -32,10 +37,11 @@ class Result:
 
 
 class Server:
-    """The network process, and questions to it."""
+    """The process under measurement, and questions to it."""
 
-    def __init__(self, users: int, core: int, profiled: bool) -> None:
-        command = [sys.executable, "-m", "redoubt.lab.bench_server", str(users), str(core), str(int(profiled))]
+    def __init__(self, users: int, core: int, profiled: bool, what: Literal["network", "hss"] = "network") -> None:
+        how = (str(users), str(core), str(int(profiled)), what)
+        command = [sys.executable, "-m", "redoubt.lab.bench_server", *how]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
         self.started = self._read()
 
@@ -49,7 +55,7 @@ class Server:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise RuntimeError("the network under measurement ended; its error is above")
+            raise RuntimeError("the process under measurement ended; its error is above")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -60,11 +66,11 @@ class Server:
 
 
 def bench(
-    operation: Name, count: int, *, profiled: bool = False, tick: Tick = lambda _what, _done, _of: None
+    operation: Name, count: int, *, profiled: bool = False, tick: Tick = lambda what, done, of: None
 ) -> Result:
     """Measures `count` operations: saturated for CPU and rate, at 100 a second for latency. Raises LoadFailed."""
     users = count + WARM_UP + LATENCY_COUNT if operation == "registration" else min(max(count // 5, 200), 2000)
-    network_core, load_core = _cores()
+    network_core, load_core = two_cores()
     server = Server(users, network_core, profiled)
     load = Load(server.started["host"], server.started["port"])
     if load_core >= 0:
@@ -116,7 +122,7 @@ def _measured(operation: Name, count: int, users: int, server: Server, load: Loa
     )
 
 
-def _cores() -> tuple[int, int]:
+def two_cores() -> tuple[int, int]:
     """A core for the network and another for the load; -1 where there is only one, or none to choose."""
     if not hasattr(os, "sched_getaffinity"):
         return -1, -1

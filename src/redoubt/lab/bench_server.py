@@ -1,6 +1,7 @@
 """The network under measurement: a process of its own on one core, asked for its CPU time and memory over its pipes.
 
-Run as `python -m redoubt.lab.bench_server USERS CORE PROFILE`; ends when its standard input does.
+Run as `python -m redoubt.lab.bench_server USERS CORE PROFILE WHAT`, WHAT being "network", which takes SIP, or "hss",
+which takes Diameter; ends when its standard input does.
 """
 
 import asyncio
@@ -15,30 +16,34 @@ from typing import Any
 import uvloop
 
 from redoubt.hss.provisioning import subscriber_of
-from redoubt.network.run import Network, tune_memory
+from redoubt.network.run import FUNCTIONS, Network, tune_memory
 
 REALM = "ims.test"
 K, OPC = "6b" * 16, "6f" * 16  # one card for all: the load generator computes with it, the network does not know
 
 
-async def serve(users: int, profile: cProfile.Profile | None) -> None:
+async def serve(users: int, profiled: bool, what: str) -> None:
     """Starts a temporary network with `users` subscribers and answers what standard input asks."""
-    network = await Network.temporary({"network": {"realm": REALM}})
+    only = FUNCTIONS if what == "network" else ("hss",)
+    config: dict[str, dict[str, Any]] = {"network": {"realm": REALM}, "hss": {"diameter": ["tcp:127.0.0.1:0"]}}
+    network = await Network.temporary(config, only=only)
+    profile = cProfile.Profile()
     try:
         assert network.hss is not None
         await network.hss.administration.add(_subscribers(users))
         tune_memory()
-        host, port = network.p_cscf_address
+        host, port = network.p_cscf_address if what == "network" else _first_address(network)
         _say({"host": host, "port": port})
         loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             match line.strip():
                 case "cpu":
                     _say(_usage(network))
-                case "start" if profile is not None:
+                case "start" if profiled:
+                    profile = cProfile.Profile()
                     profile.enable()
                     _say({})
-                case "profile" if profile is not None:
+                case "profile" if profiled:
                     profile.disable()
                     _say({"layers": _layers(profile)})
                 case _:
@@ -50,6 +55,11 @@ async def serve(users: int, profile: cProfile.Profile | None) -> None:
 def _subscribers(users: int) -> Any:
     for number in range(users):
         yield subscriber_of({"impi": f"u{number}@{REALM}", "k": K, "opc": OPC})
+
+
+def _first_address(network: Network) -> tuple[str, int]:
+    host, _, port = next(iter(network.names)).rpartition(":")
+    return host, int(port)
 
 
 def _usage(network: Network) -> dict[str, Any]:
@@ -79,12 +89,11 @@ def _say(value: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    users, core, profiled = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "1"
+    users, core, profiled, what = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "1", sys.argv[4]
     if core >= 0 and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
-    profile = cProfile.Profile() if profiled else None
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(users, profile))
+        runner.run(serve(users, profiled, what))
 
 
 if __name__ == "__main__":
