@@ -39,11 +39,10 @@ async def serve(asked: dict[str, Any]) -> None:
     only = asked["only"] or FUNCTIONS
     network = await Network.temporary(asked["config"], only=only, randomness=RandForSipp())
     try:
-        assert network.hss is not None
-        await network.hss.administration.add(subscriber_of(fields) for fields in asked["subscribers"])
+        if network.hss is not None:
+            await network.hss.administration.add(subscriber_of(fields) for fields in asked["subscribers"])
         proxy = network.p_cscf_address if "p-cscf" in only else ("", 0)
-        hss = ("", 0)
-        print(json.dumps({"proxy": proxy, "hss": hss, "listening": network.names}), flush=True)
+        print(json.dumps({"proxy": proxy, "listening": network.names}), flush=True)
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
     finally:
         await network.close()

@@ -35,7 +35,7 @@ class Served:
 
     proxy: tuple[str, int]
     ports: tuple[int, ...]
-    hss: tuple[str, int]
+    hss_port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +73,9 @@ def served(
         process.stdin.write(json.dumps(asked) + "\n")
         process.stdin.flush()
         told = json.loads(process.stdout.readline())
-        ports = {int(address.rpartition(":")[2]) for address in told["listening"]}
-        yield Served(tuple(told["proxy"]), tuple(sorted(ports)), tuple(told["hss"]))
+        ports = {int(address.rpartition(":")[2]): name for address, name in told["listening"].items()}
+        sip = sorted(port for port, name in ports.items() if name != "hss")
+        yield Served(tuple(told["proxy"]), tuple(sip), next((port for port in ports if ports[port] == "hss"), 0))
         process.stdin.close()
         assert process.wait(20) == 0
 
