@@ -7,7 +7,7 @@ bounded by eight octets for each identity of the file.
 import asyncio
 from array import array
 from collections.abc import AsyncIterator, Callable, Iterator
-from itertools import islice, pairwise
+from itertools import pairwise
 from typing import TypeVar
 
 from redoubt.hss.administration import Administration
@@ -20,6 +20,7 @@ T = TypeVar("T")
 Progress = Callable[[str, int, int], None]
 """Called with "reading" (octets), "sealing" or "storing" (subscribers): how many are done, of how many."""
 
+BUCKETS = 256  # the hashes are sorted in so many parts, so that none takes long
 SLICE = 32  # rows between two looks at the loop: some 2 ms
 
 
@@ -29,7 +30,7 @@ async def import_file(administration: Administration, file: CardFile, progress: 
     count = await _check(administration, file, tell)
     done = 0
     async with administration.bulk() as bulk:
-        async for batch in _sliced(_batches(rows(file)), 1):
+        async for batch in _batches(rows(file)):
             sealed = []
             async for row in _sliced(iter(batch), SLICE):
                 sealed.append(bulk.sealed(row.subscriber))
@@ -47,14 +48,16 @@ async def import_file(administration: Administration, file: CardFile, progress: 
 
 async def _check(administration: Administration, file: CardFile, tell: Progress) -> int:
     """Reads the file to its end: every row is right and nothing stands there twice."""
-    known = array("q")
+    known = [array("q") for _ in range(BUCKETS)]
     count = wildcards = 0
     async for row in _sliced(rows(file), SLICE):
         try:
             checked(row.subscriber)
         except ProvisioningError as fault:
             raise row.refused(file.name, fault) from None
-        known.extend(hash(identity) for _field, identity in identities(row.subscriber))
+        for _field, identity in identities(row.subscriber):
+            number = hash(identity)
+            known[number % BUCKETS].append(number)
         wildcards += sum(1 for one in row.subscriber.sets for identity in one.identities if identity.wildcard)
         count += 1
         if count > HSS_IMPORT_SUBSCRIBERS:
@@ -63,7 +66,9 @@ async def _check(administration: Administration, file: CardFile, tell: Progress)
             tell("reading", row.position, file.octets)
     tell("reading", file.octets, file.octets)
     await administration.check_room(wildcards)
-    repeated = {one for one, other in pairwise(sorted(known)) if one == other}
+    repeated: set[int] = set()
+    async for bucket in _sliced(iter(known), 1):
+        repeated.update(one for one, other in pairwise(sorted(bucket)) if one == other)
     if repeated:
         await _refuse_repeated(file, repeated)
     return count
@@ -92,8 +97,14 @@ async def _taken(administration: Administration, file: CardFile, batch: list[Row
     return batch[0].refused(file.name, ProvisioningError("impi", "is in use since a moment ago; try again"))
 
 
-def _batches(found: Iterator[Row]) -> Iterator[list[Row]]:
-    while batch := list(islice(found, HSS_IMPORT_BATCH)):
+async def _batches(found: Iterator[Row]) -> AsyncIterator[list[Row]]:
+    batch: list[Row] = []
+    async for row in _sliced(found, SLICE):
+        batch.append(row)
+        if len(batch) == HSS_IMPORT_BATCH:
+            yield batch
+            batch = []
+    if batch:
         yield batch
 
 

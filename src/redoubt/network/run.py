@@ -9,7 +9,7 @@ import gc
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from redoubt.config import Config, ConfigError
 from redoubt.cscf.icscf.icscf import ICscf
@@ -32,6 +32,9 @@ from redoubt.sources import Clock, Randomness, SystemRandomness
 from redoubt.transport.flow import Address, Zone
 from redoubt.transport.listen import Listen
 
+if TYPE_CHECKING:
+    from redoubt.hss.rest_server import RestServer
+
 FUNCTIONS = ("p-cscf", "i-cscf", "s-cscf", "hss")
 
 
@@ -46,6 +49,7 @@ class Network:
         self.names: dict[str, str] = {}  # "ip:port" -> function, for ladders
         self.stacks: dict[str, Stack] = {}
         self.hss: Hss | None = None
+        self.rest: RestServer | None = None
         self.p_cscf: PCscf | None = None
         self.i_cscf: ICscf | None = None
         self.s_cscf: SCscf | None = None
@@ -121,6 +125,8 @@ class Network:
         if self.p_cscf is not None:
             self.p_cscf.close()
         await self.diameter.close()
+        if self.rest is not None:
+            await self.rest.close()
         if self.hss is not None:
             await self.hss.close()
         if self._temporary is not None:
@@ -166,6 +172,9 @@ class Network:
     async def _start_hss(self) -> None:
         config, context = self.config, self.context.named("hss")
         self.hss = await Hss.open(context, config.hss, config.network.realm, self.directory)
+        if config.hss.rest:
+            self.rest = await rest_server(context, config, self.directory, self.hss)
+            self.names["{}:{}".format(*self.rest.address)] = "rest"
         if {"i-cscf", "s-cscf"} <= self.only and not config.diameter.peers:
             return  # nobody is elsewhere
         for address in (await self.diameter.serve(context, self.hss)).values():
@@ -227,6 +236,13 @@ class Network:
             self.names[f"{address[0]}:{address[1]}"] = name
         for uri in uris:
             self._own[host_of(uri)] = (name, service)
+
+
+async def rest_server(context: Context, config: Config, directory: Path, hss: Hss) -> "RestServer":
+    """The HSS's API for provisioning. Its libraries are loaded only where it is wanted."""
+    from redoubt.hss.rest_server import RestServer
+
+    return await RestServer.start(context, config.hss, config.network.realm, directory, hss.administration)
 
 
 def tune_memory() -> None:
