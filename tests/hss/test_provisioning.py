@@ -5,14 +5,16 @@ from pathlib import Path
 import pytest
 
 from redoubt.config import HssConfig
+from redoubt.diameter.cx import InitialFilterCriterion, PublicIdentity, ServiceProfile
 from redoubt.hss.hss import Hss
 from redoubt.hss.keys import create_key, write_key_file
 from redoubt.hss.provisioning import described, offline, subscriber_of
-from redoubt.hss.subscriber import PrivateIdentity, ProvisioningError, Subscriber
+from redoubt.hss.records import ImplicitSet
+from redoubt.hss.subscriber import PrivateIdentity, ProvisioningError, Subscriber, provisioned_of
 from redoubt.secret import Secret
 from redoubt.sources import SeededRandomness
 
-from .conftest import ALICE, ALICE_IMPU, OPC, REALM, S1, K, open_hss
+from .conftest import ALICE, ALICE_IMPU, OPC, REALM, S1, K, open_hss, private
 
 OP = bytes.fromhex("cdc202d5123e20f62b6d676ac72cb318")  # of TS 35.208 test set 1, as K and OPC
 GOOD = {"impi": "dora@home.example", "k": K.hex(), "opc": OPC.hex(), "impus": "sip:dora@home.example tel:+1-555"}
@@ -101,3 +103,11 @@ async def test_what_a_command_writes_the_running_hss_sees(tmp_path: Path) -> Non
         async with offline(tmp_path, HssConfig(), REALM) as command:
             await command.add([subscriber_of(GOOD)])
         assert (await running.show("dora@home.example")).privates[0].impi == "dora@home.example"
+
+
+def test_filter_criteria_that_an_s_cscf_could_not_read_are_refused_by_name() -> None:
+    bad = InitialFilterCriterion(1, "sip:as.home.example", trigger="<TriggerPoint><SPT/></TriggerPoint>")
+    profile = ServiceProfile((PublicIdentity(ALICE_IMPU),), (bad,))
+    with pytest.raises(ProvisioningError) as caught:
+        provisioned_of(Subscriber((private(ALICE),), (ImplicitSet((profile,)),)), [ALICE])
+    assert caught.value.field == "criteria"

@@ -24,6 +24,10 @@ from redoubt.secret import Secret
 from .conftest import ALICE, ALICE_IMPU, BOB, OPC, S1, K, open_hss, with_subscribers
 
 HEADER = "impi,k,opc,impus"
+TRIGGER = (
+    "<TriggerPoint><ConditionTypeCNF>0</ConditionTypeCNF><SPT><Group>0</Group><Method>INVITE</Method></SPT>"
+    "</TriggerPoint>"
+)
 
 
 def line_of(name: str, impu: str = "", k: str = K.hex()) -> str:
@@ -229,7 +233,7 @@ RICH: list[dict[str, object]] = [
         "impi": "c@home.example", "k": K.hex(), "opc": OPC.hex(), "sets": [["sip:c@home.example"], ["tel:+1556"]],
         "private": [{"impi": "c2@home.example", "k": K.hex(), "opc": OPC.hex(), "sqn": "ff00"}],
         "wildcards": ["sip:room!.*!@home.example"],
-        "criteria": [{"priority": 1, "server_name": "sip:as.home.example", "trigger": "<TriggerPoint/>"}],
+        "criteria": [{"priority": 1, "server_name": "sip:as.home.example", "trigger": TRIGGER}],
     },
     {
         "impi": "d@home.example", "k": K.hex(), "opc": OPC.hex(),

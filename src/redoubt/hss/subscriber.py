@@ -12,6 +12,7 @@ from redoubt.aka.milenage import derive_opc
 from redoubt.aka.sequence import SQN_BITS, SequenceScheme
 from redoubt.aka.tuak import derive_topc
 from redoubt.diameter.cx import PublicIdentity, ServerCapabilities, ServiceProfile
+from redoubt.diameter.user_data import UserDataRefused, check_criteria
 from redoubt.hss.keys import NONCE_OCTETS, Seal
 from redoubt.hss.records import NO_CAPABILITIES, ImplicitSet, Provisioned
 from redoubt.hss.store import Added, NewPrivate
@@ -123,6 +124,11 @@ def _set(one: ImplicitSet, impis: list[str]) -> ImplicitSet:
             raise ProvisioningError("sets", f"{impi} is none of the subscriber's private identities")
     if not one.identities:
         raise ProvisioningError("sets", "a registration set needs a public identity")
+    for profile in one.service_profiles:
+        try:
+            check_criteria(profile.criteria)
+        except UserDataRefused as fault:
+            raise ProvisioningError("criteria", f"{fault} (TS 29.228 Annex E)") from None
     profiles = tuple(
         replace(profile, identities=tuple(_identity(identity) for identity in profile.identities))
         for profile in one.service_profiles
