@@ -1,6 +1,7 @@
 """What the store keeps, whatever happens: kill -9, a full disk, a lock, a wrong key."""
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
@@ -176,6 +177,53 @@ async def test_a_full_disk_refuses_and_recovers(hss: Hss) -> None:
     writer.execute("PRAGMA max_page_count = 1000000")
     assert await _added(hss, many[-1])
     assert await mar(hss) is ResultCode.SUCCESS
+
+
+FULL = """
+import asyncio, json, resource, signal, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from hss.conftest import ALICE, ALICE_IMPU, S1, open_hss, with_subscribers
+from redoubt.config import HssConfig
+from redoubt.events import Notice
+
+async def main():
+    path = Path({path!r})
+    await (await with_subscribers(path)).close()
+    hss = open_hss(path, HssConfig(max_pending_per_user=10**6, sequence_block=1))
+    results = []
+    async def ask(times):
+        for _ in range(times):
+            results.append((await hss.multimedia_auth(ALICE, ALICE_IMPU, S1, 1)).result.name)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+    await ask(100)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    await ask(3)
+    await hss.close()
+    notices = [event.level for event in hss.context.events.recent if isinstance(event, Notice)]
+    print(json.dumps([results[0], results[99], results[102], notices]))
+
+asyncio.run(main())
+"""
+
+
+def test_a_file_that_cannot_grow_is_answered_for_told_once_and_recovers(tmp_path: Path) -> None:
+    program = FULL.format(tests=str(Path(__file__).parent.parent), path=str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == ["SUCCESS", "UNABLE_TO_COMPLY", "SUCCESS", ["alarm", "info"]]
+
+
+async def test_what_a_command_wrote_is_never_overwritten(hss: Hss, tmp_path: Path) -> None:
+    await mar(hss)
+    command = open_hss(tmp_path)
+    await command.administration.bar("tel:+15550001")
+    await command.close()
+    # The running HSS has not looked since; what it decides on what it remembers is refused by the store.
+    answer = await hss.server_assignment(ALICE, ALICE_IMPU, S1, T.REGISTRATION)
+    assert answer.profile is not None
+    assert [one.barred for one in answer.profile.identities] == [False, True]
+    assert await lir(hss) == (ResultCode.SUCCESS, S1)
 
 
 async def _added(hss: Hss, subscriber: Subscriber) -> bool:

@@ -15,7 +15,7 @@ from redoubt.diameter.cx import (
     ResultCode,
 )
 from redoubt.hss.keys import Seal
-from redoubt.hss.provisioned import barred_in, carried_over, same_set, without
+from redoubt.hss.provisioned import barred_in, carried_over, is_moved, same_set, without
 from redoubt.hss.records import (
     Assignment,
     ImplicitSet,
@@ -34,6 +34,7 @@ from redoubt.hss.store import (
     Import,
     Removed,
     Reprovisioned,
+    RestorationDropped,
     Stale,
     Store,
     StoreFailed,
@@ -201,7 +202,8 @@ class Administration:
         await self.check_room(_wildcards(edit(await self.show(identity))))
         def reprovisioned(known: Subscription) -> list[Change]:
             wanted = edit(known)
-            return [Reprovisioned(known.number, wanted, carried_over(known, wanted))]
+            change = Reprovisioned(known.number, wanted, carried_over(known, wanted))
+            return [change, RestorationDropped(known.number)] if is_moved(known.provisioned, wanted) else [change]
 
         try:
             before = await self._decided(identity, reprovisioned)

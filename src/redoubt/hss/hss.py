@@ -233,11 +233,12 @@ class Hss:
             changes.append(Assigned(number, step.assignment))
         if step.replaced:
             changes.append(RestorationDropped(number))
-        if asked.impi in step.assignment.sets[asked.position].impis:
-            if restoration is not None and restoration.impi == asked.impi and asked.kind in _REGISTERING:
+        is_registered = asked.impi in step.assignment.sets[asked.position].impis
+        if is_registered and restoration is not None and restoration.impi == asked.impi:
+            if asked.kind in _REGISTERING:
                 changes.append(RestorationStored(number, asked.position, restoration))
-        elif step.assignment is not subscription.assignment and asked.impi:
-            changes.append(RestorationDropped(number, asked.impi, asked.position))
+        elif asked.impi and is_registered != (asked.impi in subscription.assignment.sets[asked.position].impis):
+            changes.append(RestorationDropped(number, asked.impi, asked.position))  # of an earlier registration
         return changes
 
     async def location_info(self, impu: str, *, originating: bool = False) -> LocationInfoAnswer:

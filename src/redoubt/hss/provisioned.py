@@ -48,6 +48,11 @@ def carried_over(before: Subscription, wanted: Provisioned) -> Assignment:
     return replace(before.assignment, sets=sets)
 
 
+def is_moved(before: Provisioned, wanted: Provisioned) -> bool:
+    """Whether a set that goes on stands at another place, where what was kept of it is not found."""
+    return any(same_set(one, before) not in (None, position) for position, one in enumerate(wanted.sets))
+
+
 def without(assignment: Assignment, positions: Iterable[int]) -> Assignment:
     """With these sets not registered; the S-CSCF's name goes with the last that it serves (TS 29.228 6.1.2.1)."""
     ended = set(positions)
