@@ -296,6 +296,11 @@ async def test_what_is_not_there_is_told_as_a_problem(api: Api, method: str, pat
     assert (answer.status, answer.body["status"]) == (status, status)
 
 
+async def test_405_names_the_methods_that_there_are(api: Api) -> None:
+    answer = await api("POST", f"/v1/subscribers/{ALICE}")
+    assert set(answer.headers["Allow"].split(", ")) == {"GET", "HEAD", "PUT", "PATCH", "DELETE"}
+
+
 async def test_another_media_type_is_415(api: Api) -> None:
     answer = await api("POST", "/v1/subscribers", b"{}", headers={"Content-Type": "text/plain"})
     assert answer.status == 415

@@ -93,7 +93,7 @@ class Api:
         self._began = asyncio.get_running_loop().time()
         self._description = description(OPERATIONS)
         self.app = Starlette(
-            routes=[Route(one.path, self._endpoint(one), methods=[one.method]) for one in OPERATIONS],
+            routes=[self._route(path) for path in dict.fromkeys(one.path for one in OPERATIONS)],
             exception_handlers={
                 ProvisioningError: _wrong_field,
                 StoreFailed: _store_failed,
@@ -103,14 +103,17 @@ class Api:
         )
         self.app.router.redirect_slashes = False
 
-    def _endpoint(self, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
-        handler: Callable[[Request], Awaitable[Any]] = getattr(self, operation.name)
+    def _route(self, path: str) -> Route:
+        """One for all methods of a resource, so that 405 names them all (RFC 9110 15.5.6)."""
+        operations = {one.method: one for one in OPERATIONS if one.path == path}
 
         async def endpoint(request: Request) -> Response:
+            operation = operations["GET" if request.method == "HEAD" else request.method]
+            handler: Callable[[Request], Awaitable[Any]] = getattr(self, operation.name)
             answer = await handler(request)
             return Response(msgspec.json.encode(answer), operation.status, media_type=JSON)
 
-        return endpoint
+        return Route(path, endpoint, methods=list(operations))
 
     async def status(self, request: Request) -> Status:
         up_s = asyncio.get_running_loop().time() - self._began

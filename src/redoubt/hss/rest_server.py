@@ -5,6 +5,7 @@ Plain HTTP would show the token and keys to the network, so it is for loopback o
 
 import asyncio
 import ipaddress
+import logging
 import ssl
 from functools import partial
 from pathlib import Path
@@ -47,6 +48,8 @@ class RestServer:
             h11_max_incomplete_event_size=HSS_REST_HEADER_OCTETS,
         )  # fmt: skip
         settings.load()
+        # What strangers send wrong is no news for standard error; our own faults are events (rest.py).
+        logging.getLogger("uvicorn").addHandler(logging.NullHandler())
         state = ServerState()
         make = partial(_Connection, settings, state, {})
         server = await asyncio.get_running_loop().create_server(make, host, port, ssl=tls)
