@@ -14,7 +14,7 @@ from redoubt.hss.subscriber import PrivateIdentity, ProvisioningError, Subscribe
 from redoubt.secret import Secret
 from redoubt.sources import SeededRandomness
 
-from .conftest import ALICE, ALICE_IMPU, OPC, REALM, S1, K, open_hss, private
+from .conftest import ALICE, ALICE_IMPU, OPC, REALM, S1, K, open_hss
 
 OP = bytes.fromhex("cdc202d5123e20f62b6d676ac72cb318")  # of TS 35.208 test set 1, as K and OPC
 GOOD = {"impi": "dora@home.example", "k": K.hex(), "opc": OPC.hex(), "impus": "sip:dora@home.example tel:+1-555"}
@@ -109,5 +109,5 @@ def test_filter_criteria_that_an_s_cscf_could_not_read_are_refused_by_name() -> 
     bad = InitialFilterCriterion(1, "sip:as.home.example", trigger="<TriggerPoint><SPT/></TriggerPoint>")
     profile = ServiceProfile((PublicIdentity(ALICE_IMPU),), (bad,))
     with pytest.raises(ProvisioningError) as caught:
-        provisioned_of(Subscriber((private(ALICE),), (ImplicitSet((profile,)),)), [ALICE])
+        provisioned_of(Subscriber((), (ImplicitSet((profile,)),)), [ALICE])
     assert caught.value.field == "criteria"
