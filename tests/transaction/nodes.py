@@ -29,7 +29,7 @@ def hash_of(name: str) -> int:
 def own_exchange(context: Context, lifetime_s: float = 180.0) -> Exchange:
     """The exchange of a request that a test starts at a node, to cancel it or to see what comes up."""
     deadline = asyncio.get_running_loop().time() + lifetime_s
-    root = Root(context, context.tag(), deadline, lambda _response: None)
+    root = Root(context, deadline, lambda _response: None)
     return Exchange(internal_flow(context.node), root)
 
 

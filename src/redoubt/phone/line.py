@@ -90,7 +90,7 @@ class Line:
     def exchange(self, on_response: OnProvisional | None = None, lifetime_s: float = 240.0) -> Exchange:
         """The exchange of a request of this phone's own; 1xx and later 2xx go to `on_response`."""
         deadline = asyncio.get_running_loop().time() + lifetime_s
-        root = Root(self.context, self.context.tag(), deadline, on_response or (lambda _response: None))
+        root = Root(self.context, deadline, on_response or (lambda _response: None))
         return Exchange(internal_flow(self.context.node), root)
 
     async def send(self, request: Request, exchange: Exchange | None = None) -> Response:

@@ -75,17 +75,24 @@ class Message:
         for name, value in headers:
             self.add(name, value)
 
-    def push(self, name: str, value: str) -> None:
+    def push(self, name: str, *values: str) -> None:
         """Insert before the first line of that name; else Via at the top, others after the Vias."""
         name = canonical(name)
         lines = self._lines
         if name in lines:
-            lines[name] = (value, *lines[name])
+            lines[name] = values + lines[name]
             self._views.pop(name, None)
+        elif not values:
+            return
         elif name == "Via" or "Via" not in lines:
-            self._lines = {name: (value,), **lines}
+            self._lines = {name: values, **lines}
         else:
-            self._lines = {"Via": lines["Via"], name: (value,), **lines}
+            self._lines = {"Via": lines["Via"], name: values, **lines}
+
+    def replace(self, name: str, values: Iterable[str]) -> None:
+        """Exactly these lines of that name, where `push` would put them."""
+        self.remove(name)
+        self.push(name, *values)
 
     def remove(self, name: str) -> None:
         """Drop every line of that name."""

@@ -53,7 +53,6 @@ class Edge:
     draining: bool = False
     running: set[asyncio.Task[None]] = field(default_factory=set)
     _cancellable: dict[Key, Root] = field(default_factory=dict)
-    _started: int = 0
 
     # ---- octets
 
@@ -146,7 +145,7 @@ class Edge:
             deadline = now + profile.transaction_s
             machine.request_held = request
             self.around.lanes.after(profile.trying_s, partial(_trying, machine))
-        root = Root(self.context, self._trace(), deadline, lambda response: self._upward(machine, response))
+        root = Root(self.context, deadline, lambda response: self._upward(machine, response))
         if isinstance(machine, InviteServer):
             self._cancellable[key] = root
         self._run(self._serve(request, key, machine, Exchange(flow, root), entrance.service))
@@ -175,7 +174,7 @@ class Edge:
             return
         check_request(request, hops=False)
         deadline = asyncio.get_running_loop().time() + profile_of(flow).transaction_s
-        root = Root(self.context, self._trace(), deadline, lambda _response: None)
+        root = Root(self.context, deadline, lambda _response: None)
         self._run(self._serve_ack(request, Exchange(flow, root), entrance.service))
 
     async def _serve_ack(self, request: Request, exchange: Exchange, service: Service) -> None:
@@ -269,10 +268,6 @@ class Edge:
         task = asyncio.current_task()
         if task is not None:
             self.running.discard(task)
-
-    def _trace(self) -> str:
-        self._started += 1
-        return f"{self.context.node}-{self._started}"
 
     def _refused(self, fault: SipError, flow: Flow, request: Request | None) -> None:
         method, call_id = (request.method, request.call_id) if request is not None else ("", "")

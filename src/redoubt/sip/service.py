@@ -147,11 +147,10 @@ class Cancellation:
 class Root:
     """What all exchanges of one transaction share. `send` puts a response on the wire that the request came on."""
 
-    __slots__ = ("after", "cancelled", "context", "deadline", "send", "trace")
+    __slots__ = ("after", "cancelled", "context", "deadline", "send")
 
-    def __init__(self, context: Context, trace: str, deadline: float, send: Callable[[Response], None]) -> None:
+    def __init__(self, context: Context, deadline: float, send: Callable[[Response], None]) -> None:
         self.context = context
-        self.trace = trace
         self.deadline = deadline
         self.send = send
         self.cancelled = Cancellation()
@@ -170,11 +169,6 @@ class Exchange:
         self.root = root
         self._parent = parent
         self._on_response = on_response
-
-    @property
-    def trace(self) -> str:
-        """Identifies everything that one request from the wire led to."""
-        return self.root.trace
 
     @property
     def origin(self) -> Flow:
@@ -276,7 +270,7 @@ async def conclude(root: Root, call_id: str) -> None:
 async def originate(service: Service, request: Request, context: Context, lifetime_s: float = 180.0) -> Response | None:
     """Sends a request that this node starts itself: its responses end here."""
     deadline = asyncio.get_running_loop().time() + lifetime_s
-    root = Root(context, context.tag(), deadline, lambda _response: None)
+    root = Root(context, deadline, lambda _response: None)
     response = await enter(service, request, Exchange(internal_flow(context.node), root), context.node)
     await conclude(root, request.get("Call-ID") or "")
     return response

@@ -1,7 +1,7 @@
 """A flow: where a message came from or goes to, and what secures that way: the one truth about protection."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from msgspec import Struct
@@ -73,18 +73,18 @@ class Flow:
     is_closed: Callable[[], bool] = lambda: False
     close: Callable[[], None] = _nothing_to_close
     kept: bool = False
+    trusted: bool = field(init=False)  # whether headers that carry trust may be believed (TS 33.203 Annex J)
+
+    def __post_init__(self) -> None:
+        security = self.security
+        if isinstance(security, TlsPeer):
+            self.trusted = security.partner
+        else:
+            self.trusted = isinstance(security, Internal | TrustedAddress)
 
     @property
     def is_reliable(self) -> bool:
         return self.transport != "udp"
-
-    @property
-    def trusted(self) -> bool:
-        """True when headers that carry trust may be believed from this flow (TS 33.203 Annex J)."""
-        security = self.security
-        if isinstance(security, TlsPeer):
-            return security.partner
-        return isinstance(security, Internal | TrustedAddress)
 
 
 def _not_a_wire(_data: bytes) -> None:

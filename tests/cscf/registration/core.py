@@ -64,7 +64,7 @@ class World:
 
     async def send(self, request: Request, service: object = None, flow: Flow | None = None) -> Response:
         """A request from a core node, or on any other flow; what must come after the response is done too."""
-        root = Root(self.context, "t", asyncio.get_running_loop().time() + 64, lambda _response: None)
+        root = Root(self.context, asyncio.get_running_loop().time() + 64, lambda _response: None)
         exchange = Exchange(flow or core_flow(), root)
         copy = parse_message(request.to_bytes())
         assert isinstance(copy, Request)

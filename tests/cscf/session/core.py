@@ -158,7 +158,7 @@ class WayToPhone:
         assert isinstance(copy, Request)
         copy.push("Via", f"SIP/2.0/UDP pcscf.ims.example;branch=z9hG4bK{self.core.context.tag()}")
         root = Root(
-            self.core.context, "", exchange.deadline, lambda response: exchange.upward(_back(response))
+            self.core.context, exchange.deadline, lambda response: exchange.upward(_back(response))
         )
         forget = exchange.cancelled.then(lambda: root.cancelled.happen(exchange.cancelled.reason))
         response = await answer(phone.serve, copy, Exchange(self.flow, root))
@@ -269,7 +269,7 @@ class Phone:
         parsed = parse_message(data)
         assert isinstance(parsed, Request)
         loop = asyncio.get_running_loop()
-        root = self.root = Root(self.core.context, "t", loop.time() + 180, self._hear)
+        root = self.root = Root(self.core.context, loop.time() + 180, self._hear)
         response = await answer(self.core.pcscf.from_phone, parsed, Exchange(flow, root))
         await conclude(root, "")
         return response

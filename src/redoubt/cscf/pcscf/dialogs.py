@@ -1,7 +1,6 @@
 """The dialogs of phones: whose they are and which way their requests go (TS 24.229 5.2.6.3.5, requirement row 68)."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -121,13 +120,6 @@ def routes_of(message: Message) -> tuple[str, ...]:
     if any("," in line for line in lines):
         return tuple([text for line in lines for text in split_list(line)])
     return tuple(lines)
-
-
-def set_lines(message: Message, name: str, lines: Sequence[str]) -> None:
-    """Replaces all lines of a header at the top: Via, Route, Record-Route."""
-    message.remove(name)
-    for line in reversed(lines):
-        message.push(name, line)
 
 
 @dataclass(slots=True)

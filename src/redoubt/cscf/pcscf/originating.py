@@ -1,7 +1,7 @@
 """What phones send besides REGISTER (TS 24.229 5.2.6.3): who they are and where it goes is decided here."""
 
 from redoubt.cscf.pcscf.bindings import Binding
-from redoubt.cscf.pcscf.dialogs import DIALOG_FORMING, Attempt, Dialog, Dialogs, Side, check_room, set_lines
+from redoubt.cscf.pcscf.dialogs import DIALOG_FORMING, Attempt, Dialog, Dialogs, Side, check_room
 from redoubt.cscf.pcscf.screening import remove_all, strip_claims, to_phone
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import P_PREFERRED_IDENTITY, ROUTE
@@ -62,7 +62,7 @@ class Originating:
         if dialog is None or not self._context.enforces("service-route"):
             self._pop_own_routes(request, exchange)
         else:
-            set_lines(request, "Route", dialog.routes)
+            request.replace("Route", dialog.routes)
         if dialog is None:
             return await forward(self._next, request, exchange, self._context.node, self._to_phone)
         return await self._followed(request, exchange, dialog)
@@ -109,7 +109,7 @@ class Originating:
     def _route(self, request: Request, binding: Binding, exchange: Exchange) -> None:
         """The stored Service-Route stands in place of what the phone thinks (TS 24.229 5.2.6.3.3)."""
         if self._context.enforces("service-route"):
-            set_lines(request, "Route", binding.service_route or self._home_entry)
+            request.replace("Route", binding.service_route or self._home_entry)
         else:
             self._pop_own_routes(request, exchange)
 

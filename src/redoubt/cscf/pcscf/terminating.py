@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from redoubt.cscf.pcscf.bindings import Binding
-from redoubt.cscf.pcscf.dialogs import DIALOG_FORMING, Attempt, Dialogs, Side, routes_of, set_lines
+from redoubt.cscf.pcscf.dialogs import DIALOG_FORMING, Attempt, Dialogs, Side, routes_of
 from redoubt.cscf.pcscf.screening import (
     IDENTITIES,
     NETWORK_HEADERS,
@@ -96,11 +96,11 @@ class Passage:
         if found and context.enforces("strip-core-headers"):
             remove_all(response, found & CLAIMS_IN_RESPONSES)
         if response.all("Via") != self.vias:
-            set_lines(response, "Via", self.vias)
+            response.replace("Via", self.vias)
         if self.attempt is not None:
             self.attempt.saw(response)
             if response.status < 300 and routes_of(response) != self.routes:
-                set_lines(response, "Record-Route", self.routes)
+                response.replace("Record-Route", self.routes)
         self._assert_identity(response, found & IDENTITIES)
 
     def _assert_identity(self, response: Response, claims: frozenset[str]) -> None:

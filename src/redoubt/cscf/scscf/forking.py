@@ -78,7 +78,7 @@ class Fork:
 
     def _branch(self, request: Request, share: int) -> Branch:
         request.set("Max-Breadth", str(share))
-        root = Root(self.context, self.exchange.trace, self.exchange.deadline, self._provisional)
+        root = Root(self.context, self.exchange.deadline, self._provisional)
         root.after = self.exchange.root.after  # what must follow the response follows the one that goes out
         branch = Branch(request, root)
         self.branches.append(branch)

@@ -265,8 +265,7 @@ class Sessions:
 def _aim(request: Request, binding: Binding) -> None:
     """At one contact, along the Path that it registered with (TS 24.229 5.4.3.3, RFC 3327 5.4)."""
     request.uri = binding.contact
-    for line in reversed(binding.path):
-        request.push("Route", line)
+    request.push("Route", *binding.path)
 
 
 def _number_in(uri: SipUri | TelUri | OtherUri) -> str:

@@ -46,6 +46,9 @@ class NameAddr(Struct, frozen=True, gc=False):
     def parse(cls, text: str) -> "NameAddr":
         """name-addr or addr-spec; in the latter all parameters are the header's (RFC 3261 20)."""
         display: str | None = None
+        if text[:1] == "<" and (closing := text.find(">")) > 0:  # nearly always
+            after = text[closing + 1 :]
+            return cls(None, parse_uri(text[1:closing]), _after(after) if after else ())
         if text[:1] == '"':
             end = quoted_end(text, 0)
             display = unquote(text[:end])
