@@ -1,13 +1,17 @@
 """Both ends of Gm over the UDP tunnel on a virtual network: a P-CSCF and phones, with everything but SIP."""
 
+import asyncio
+
 from redoubt.gm.admission import Admission, Attempt
 from redoubt.gm.agreement import AgreementPolicy, Ends, Mode, accept, choose, client_list
 from redoubt.gm.algorithms import Suite, expand
 from redoubt.gm.allocation import Allocator
 from redoubt.gm.associations import Associations, AssociationSet, Beginning, PhoneKey, Role
 from redoubt.gm.esp import Drop
+from redoubt.gm.raw_esp import open_raw_esp
 from redoubt.gm.states import Event
-from redoubt.gm.udp_tunnel import PORT, UdpTunnel
+from redoubt.gm.udp_tunnel import PORT, open_udp_tunnel
+from redoubt.gm.user_space import UserSpacePath
 from redoubt.secret import Secret
 from redoubt.sim import at_host
 from redoubt.sources import SeededRandomness
@@ -29,7 +33,7 @@ def only(suite: Suite) -> AgreementPolicy:
 class End:
     """A tunnel with its association sets, and what came out of it."""
 
-    def __init__(self, role: Role, tunnel: UdpTunnel, policy: AgreementPolicy) -> None:
+    def __init__(self, role: Role, tunnel: UserSpacePath, policy: AgreementPolicy) -> None:
         self.tunnel = tunnel
         self.policy = policy
         self.associations = Associations(role, tunnel)
@@ -38,17 +42,22 @@ class End:
         self.refused: list[tuple[Drop, Address]] = []
         tunnel.refused = lambda reason, _spi, source: self.refused.append((reason, source))
         self.inbox: list[tuple[bytes, Flow]] = []
+        self.came = asyncio.Event()
 
     @classmethod
-    async def open(cls, role: Role, host: str, suite: Suite, seed: int) -> "End":
+    async def open(cls, role: Role, host: str, suite: Suite, seed: int, raw: bool = False) -> "End":
         ends: list[End] = []
 
         def receive(message: bytes, flow: Flow) -> None:
             ends[0].inbox.append((message, flow))
+            ends[0].came.set()
 
+        if raw:
+            ends.append(cls(role, open_raw_esp(role, host, SeededRandomness(seed), receive), only(suite)))
+            return ends[0]
         listen = Listen("udp", host, PORT if role is Role.NETWORK else 0, Zone.ACCESS)
         with at_host(host):
-            tunnel = await UdpTunnel.open(role, listen, host, SeededRandomness(seed), receive)
+            tunnel = await open_udp_tunnel(role, listen, host, SeededRandomness(seed), receive)
         ends.append(cls(role, tunnel, only(suite)))
         return ends[0]
 
@@ -77,8 +86,11 @@ class Gm:
         return cls(await End.open(Role.NETWORK, host, suite, seed), seed, suite)
 
     async def phone(self, impi: str = "alice", host: str = PHONE) -> PhoneKey:
-        key = PhoneKey(impi, host)
-        self.phones[key] = await End.open(Role.PHONE, host, self.suite, 10 + len(self.phones))
+        return self.adopt(impi, await End.open(Role.PHONE, host, self.suite, 10 + len(self.phones)))
+
+    def adopt(self, impi: str, handset: End) -> PhoneKey:
+        key = PhoneKey(impi, handset.tunnel.local[0])
+        self.phones[key] = handset
         return key
 
     def challenge(

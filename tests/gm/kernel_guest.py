@@ -53,7 +53,8 @@ def configuration() -> str:
         ends = (OURS, THEIRS, there, LOCAL + n, ECHO + n, "in"), (THEIRS, OURS, back, ECHO + n, LOCAL + n, "out")
         for src, dst, spi, sport, dport, way in ends:
             lines += [
-                f"xfrm state add src {src} dst {dst} proto esp spi {spi} reqid {spi} mode transport replay-window 32 {how}",
+                f"xfrm state add src {src} dst {dst} proto esp spi {spi} reqid {spi} mode transport {how}"
+                " replay-window 32",
                 f"xfrm policy add src {src} dst {dst} proto udp sport {sport} dport {dport} dir {way}"
                 f" tmpl src {src} dst {dst} proto esp reqid {spi} mode transport",
             ]
@@ -64,8 +65,8 @@ def configuration() -> str:
             (OURS, THEIRS, inner, THEIRS, 0x3000 + n, "in"), (THEIRS, OURS, THEIRS, inner, 0x4000 + n, "out"),
         ):  # fmt: skip
             lines += [
-                f"xfrm state add src {src} dst {dst} proto esp spi {spi} reqid {spi} mode tunnel replay-window 32 {how}"
-                f" encap espinudp 4500 4500 0.0.0.0",
+                f"xfrm state add src {src} dst {dst} proto esp spi {spi} reqid {spi} mode tunnel {how}"
+                " replay-window 32 encap espinudp 4500 4500 0.0.0.0",
                 f"xfrm policy add src {a} dst {b} dir {way} tmpl src {src} dst {dst} proto esp reqid {spi} mode tunnel",
             ]
     return "\n".join(lines) + "\n"

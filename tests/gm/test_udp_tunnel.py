@@ -10,7 +10,8 @@ from redoubt.gm.associations import AssociationSet
 from redoubt.gm.esp import SEQUENCE_MAX, Drop
 from redoubt.gm.packets import UdpEnvelope
 from redoubt.gm.states import State
-from redoubt.gm.udp_tunnel import KEEPALIVE_S, PORT
+from redoubt.gm.udp_tunnel import PORT
+from redoubt.gm.user_space import KEEPALIVE_S
 from redoubt.sim import Network, run
 from redoubt.sim.packet import Packet, Trace
 from redoubt.transport.flow import EspAssociation, FlowFailed, Zone

@@ -140,16 +140,20 @@ class UdpEnvelope:
 
     def wrap(self, payload: bytes) -> tuple[bytes, ...]:
         """The inner packets of one datagram. Raises ValueError for more than UDP carries."""
+        datagram = self.datagram(payload)
+        if len(datagram) + (20 if len(self._ends) == 8 else 40) <= self._mtu:
+            return (self._wrap(datagram, DONT_FRAGMENT),)
+        return self._fragments(datagram)
+
+    def datagram(self, payload: bytes) -> bytes:
+        """The UDP datagram alone, as transport mode carries it. Raises ValueError for more than UDP carries."""
         length = UDP_OCTETS + len(payload)
         if length > IP_DATAGRAM_OCTETS - 20:
             raise ValueError("more than one UDP datagram carries")
         size = length.to_bytes(2, "big")
         # Pseudo header and UDP header: protocol 17, the length twice (RFC 768).
         total = (self._sum + UDP + 2 * length + ones_complement(self._ports + payload)) % 0xFFFF
-        datagram = self._ports + size + (0xFFFF - total).to_bytes(2, "big") + payload
-        if length + (20 if len(self._ends) == 8 else 40) <= self._mtu:
-            return (self._wrap(datagram, DONT_FRAGMENT),)
-        return self._fragments(datagram)
+        return self._ports + size + (0xFFFF - total).to_bytes(2, "big") + payload
 
     def _ipv4(self, datagram: bytes, fragment: int, identification: int = 0) -> bytes:
         length = 20 + len(datagram)

@@ -1,0 +1,297 @@
+"""ESP of association sets in this process, over a socket that carries its packets: in UDP or as IP protocol 50.
+
+Both ends use it. The negotiated ports exist inside the associations only. In the tunnel (TS 33.203 Annex M), where a
+phone's packets come from is learned from the newest authentic one, never from anything else, so that a NAT may rebind
+and a forger may not; in transport mode the phone's address is part of what the association is for (TS 33.203 7.1).
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from redoubt.gm.associations import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role
+from redoubt.gm.esp import Drop, InboundAssociation, OutboundAssociation, SequenceExhausted
+from redoubt.gm.fragments import Reassembler
+from redoubt.gm.packets import (
+    IP_IN_IP,
+    IPV6_IN_IP,
+    UDP,
+    IpPacket,
+    MalformedPacket,
+    UdpEnvelope,
+    packed,
+    parse_ip,
+    parse_udp,
+)
+from redoubt.gm.transforms import transform
+from redoubt.sources import Randomness
+from redoubt.transport.flow import Address, EspAssociation, Flow, FlowFailed, Zone
+from redoubt.transport.udp import OnDatagram
+
+KEEPALIVE = b"\xff"  # RFC 3948 2.3
+KEEPALIVE_S = 20.0  # RFC 3948 4
+SPI_OCTETS = 4
+TUNNEL = (IP_IN_IP, IPV6_IN_IP)
+
+Refused = Callable[[Drop, int, Address], None]
+"""Hears of each packet that led to nothing: why, its SPI, where it came from."""
+
+
+@dataclass(slots=True)
+class Discards:
+    """What came to the socket and belonged to no association, or was not what its association is for."""
+
+    keepalives: int = 0
+    not_esp: int = 0  # the non-ESP marker: IKE, which nobody speaks here (RFC 3948 2.2)
+    unknown_spi: int = 0
+    selector: int = 0
+    malformed: int = 0
+
+
+class Wrapping(Enum):
+    """What an ESP packet carries."""
+
+    TUNNEL = "IP packets"
+    TRANSPORT = "UDP datagrams between the outer addresses"
+
+
+class Outside(Protocol):
+    """The socket that carries ESP packets."""
+
+    @property
+    def local(self) -> Address: ...
+
+    def flow_to(self, address: Address) -> Flow: ...
+
+    def close(self) -> None: ...
+
+
+class _Channel:
+    """One association set on this path."""
+
+    __slots__ = ("envelope", "flow", "idle", "inlets", "keepalive", "outbound", "outer", "owner")
+
+    def __init__(self, owner: AssociationSet, envelope: UdpEnvelope, outbound: OutboundAssociation) -> None:
+        self.owner = owner
+        self.envelope = envelope
+        self.outbound = outbound
+        self.outer: Flow | None = None
+        self.flow: Flow | None = None
+        self.inlets: list[_Inlet] = []
+        self.idle = True
+        self.keepalive: asyncio.TimerHandle | None = None
+
+
+class _Inlet:
+    """One inbound association, and the inner addresses and ports that it is for (RFC 4301 5.2)."""
+
+    __slots__ = ("association", "channel", "ends", "ports")
+
+    def __init__(self, association: InboundAssociation, channel: _Channel, ends: bytes, ports: tuple[int, int]) -> None:
+        self.association = association
+        self.channel = channel
+        self.ends = ends
+        self.ports = ports[0].to_bytes(2, "big") + ports[1].to_bytes(2, "big")
+
+
+def _nothing(_set: AssociationSet) -> None:
+    """Nobody listens yet."""
+
+
+def _unheard(_reason: Drop, _spi: int, _source: Address) -> None:
+    """Nobody listens."""
+
+
+class UserSpacePath:
+    """A `Path` whose ESP runs here. `received` and `exhausted` are for the association sets' keeper.
+
+    `here` is this end's address inside, `port` that of a phone's network outside (0 where there are none).
+    """
+
+    def __init__(
+        self, role: Role, wrapping: Wrapping, here: str, port: int, randomness: Randomness, receive: OnDatagram
+    ) -> None:
+        self._role = role
+        self._wrapping = wrapping
+        self._here = here
+        self._port = port
+        self._randomness = randomness
+        self._receive = receive
+        self._loop = asyncio.get_running_loop()
+        self._outside: Outside | None = None
+        self._inlets: dict[int, _Inlet] = {}
+        self._channels: dict[AssociationSet, _Channel] = {}
+        self._source: Address = ("", 0)
+        self.fragments = Reassembler()
+        self.discards = Discards()
+        self.received: Callable[[AssociationSet], None] = _nothing
+        self.exhausted: Callable[[AssociationSet], None] = _nothing
+        self.refused: Refused = _unheard
+
+    def attach(self, outside: Outside) -> None:
+        """The socket, whose packets go to `arrived`."""
+        self._outside = outside
+
+    @property
+    def local(self) -> Address:
+        """The outer socket's address."""
+        return self._outside.local if self._outside is not None else ("", 0)
+
+    def close(self) -> None:
+        if self._outside is not None:
+            self._outside.close()
+
+    # ---- Path
+
+    def install(self, association_set: AssociationSet) -> Flow:
+        """Both directions are ready; in the tunnel, a phone's first packet tells where it is. Raises PathFailed."""
+        agreement = association_set.agreement
+        if self._role is Role.NETWORK:
+            mine, theirs, there = agreement.network, agreement.phone, association_set.inner
+        else:
+            mine, theirs, there = agreement.phone, agreement.network, association_set.address
+        try:
+            envelope = UdpEnvelope((self._here, mine.port_c), (there, theirs.port_s))
+            ends = packed(there) + packed(self._here)
+        except ValueError as error:
+            raise PathFailed(f"no tunnel between {self._here} and {there}: {error}") from error
+        cipher = transform(agreement.suite, association_set.keys, self._randomness)
+        outbound = OutboundAssociation(theirs.spi_s, cipher)
+        channel = _Channel(association_set, envelope, outbound)
+        for spi, ports in ((mine.spi_s, (theirs.port_c, mine.port_s)), (mine.spi_c, (theirs.port_s, mine.port_c))):
+            if spi in self._inlets:
+                raise PathFailed(f"SPI {spi} is in use")
+            inbound = InboundAssociation(spi, cipher, refused=self._refuse)
+            channel.inlets.append(_Inlet(inbound, channel, ends, ports))
+        channel.flow = self._flow(channel, (self._here, mine.port_s), (there, theirs.port_s))
+        self._inlets |= {inlet.association.spi: inlet for inlet in channel.inlets}
+        self._channels[association_set] = channel
+        is_phone, in_tunnel = self._role is Role.PHONE, self._wrapping is Wrapping.TUNNEL
+        if self._outside is not None and (is_phone or not in_tunnel):
+            channel.outer = self._outside.flow_to((association_set.address, self._port))
+        if is_phone and in_tunnel:
+            channel.keepalive = self._loop.call_later(KEEPALIVE_S, self._keep_alive, channel)
+        return channel.flow
+
+    def remove(self, association_set: AssociationSet) -> None:
+        channel = self._channels.pop(association_set)
+        for inlet in channel.inlets:
+            del self._inlets[inlet.association.spi]
+        channel.inlets, channel.flow, channel.outer = [], None, None
+        if channel.keepalive is not None:
+            channel.keepalive.cancel()
+        self.fragments.forget(association_set.number)
+
+    # ---- out
+
+    def _flow(self, channel: _Channel, local: Address, remote: Address) -> Flow:
+        owner = channel.owner
+
+        def send(data: bytes) -> None:
+            self._send(channel, data)
+
+        def is_closed() -> bool:
+            return owner not in self._channels
+
+        security = EspAssociation(owner.number, owner.phone.key.impi)
+        return Flow("udp", local, remote, Zone.ACCESS, security, send, is_closed, kept=True)
+
+    def _send(self, channel: _Channel, data: bytes) -> None:
+        outer, owner = channel.outer, channel.owner
+        if owner not in self._channels:
+            raise FlowFailed("the association set has ended")
+        if outer is None:
+            raise FlowFailed("the phone has sent nothing yet: where it is, is not known")
+        envelope, seal = channel.envelope, channel.outbound.seal
+        channel.idle = False
+        try:
+            if self._wrapping is Wrapping.TRANSPORT:
+                outer.send(seal(envelope.datagram(data), UDP))
+                return
+            for packet in envelope.wrap(data):
+                outer.send(seal(packet, envelope.next_header))
+        except SequenceExhausted:
+            self.exhausted(owner)
+            raise FlowFailed("the association's sequence numbers are used up") from None
+        except ValueError as error:
+            raise FlowFailed(str(error)) from error
+
+    def _keep_alive(self, channel: _Channel) -> None:
+        """Keeps the NAT's mapping (RFC 3948 4). A failure is no news: the next message would meet it, too."""
+        channel.keepalive = self._loop.call_later(KEEPALIVE_S, self._keep_alive, channel)
+        if channel.idle and channel.outer is not None and not channel.outer.is_closed():
+            channel.outer.send(KEEPALIVE)
+        channel.idle = True
+
+    # ---- in
+
+    def arrived(self, data: bytes, outer: Flow) -> None:
+        """A packet of the outer socket, and the way to where it came from."""
+        inlet = self._inlets.get(int.from_bytes(data[:SPI_OCTETS], "big"))
+        self._source = outer.remote
+        if inlet is None or len(data) < SPI_OCTETS:
+            self._stray(data)
+            return
+        association, channel = inlet.association, inlet.channel
+        opened = association.open(data)
+        if opened is None:
+            return
+        if outer is not channel.outer and not self._follow(inlet, int.from_bytes(data[4:8], "big"), outer):
+            return
+        if channel.owner.state in WAITS_FOR_MESSAGE:
+            self.received(channel.owner)
+        self._inner(inlet, opened[0], opened[1])
+
+    def _follow(self, inlet: _Inlet, sequence: int, outer: Flow) -> bool:
+        """A NAT may have moved the phone: the newest packet tells. Without a NAT nobody else's address will do."""
+        if self._wrapping is Wrapping.TRANSPORT and outer.remote[0] != inlet.channel.owner.address:
+            self._misuse(inlet)
+            return False
+        if sequence == inlet.association.window.highest:
+            inlet.channel.outer = outer
+        return True
+
+    def _inner(self, inlet: _Inlet, payload: bytes, next_header: int) -> None:
+        """What the tunnel carried, if it is a datagram between the ends that the association is for."""
+        channel = inlet.channel
+        try:
+            if self._wrapping is Wrapping.TRANSPORT:
+                packet = IpPacket(inlet.ends, next_header, payload) if next_header == UDP else None
+            else:
+                packet = parse_ip(payload) if next_header in TUNNEL else None
+            if packet is None or packet.ends != inlet.ends:
+                self._misuse(inlet)
+                return
+            if packet.is_fragment:
+                packet = self.fragments.add(channel.owner.number, packet, self._loop.time())
+                if packet is None:
+                    return
+            ports, message = parse_udp(packet)
+        except MalformedPacket:
+            self.discards.malformed += 1
+            self._refuse(Drop.MALFORMED, inlet.association.spi)
+            return
+        if ports != inlet.ports:
+            self._misuse(inlet)
+        elif channel.flow is not None:
+            self._receive(message, channel.flow)
+
+    def _stray(self, data: bytes) -> None:
+        if data == KEEPALIVE:
+            self.discards.keepalives += 1
+        elif data[:SPI_OCTETS] == bytes(SPI_OCTETS):
+            self.discards.not_esp += 1
+        elif len(data) < SPI_OCTETS:
+            self.discards.malformed += 1
+        else:
+            self.discards.unknown_spi += 1
+            self._refuse(Drop.UNKNOWN_SPI, int.from_bytes(data[:SPI_OCTETS], "big"))
+
+    def _misuse(self, inlet: _Inlet) -> None:
+        self.discards.selector += 1
+        self._refuse(Drop.SELECTOR, inlet.association.spi)
+
+    def _refuse(self, reason: Drop, spi: int) -> None:
+        self.refused(reason, spi, self._source)
