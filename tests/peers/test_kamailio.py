@@ -37,7 +37,7 @@ def test_a_thousand_subscribers_register_through_kamailios_cscfs(tmp_path: Path)
         with cscfs(folder, ports, home.hss_port):
             rows = [row(f"user{n}") for n in range(MANY)]
             (tmp_path / "sipp").mkdir()
-            running = sipp.start("register", ("127.0.0.1", ports["pcscf"]), rows, tmp_path / "sipp", rate=150)
+            running = sipp.start("register", ("127.0.0.1", ports["pcscf"]), rows, tmp_path / "sipp", rate=100)
             outcome = running.ended()
         capture.stop()
     assert_all_as_expected(outcome, MANY)

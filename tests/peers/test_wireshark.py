@@ -1,4 +1,4 @@
-"""Wireshark reads the Diameter of our own HSS and CSCFs: nothing malformed, no AVP unknown, nothing to remark.
+"""Wireshark reads the Diameter of our own nodes, Cx and Sh: nothing malformed, no AVP unknown, nothing to remark.
 
 One network in two parts, joined by Diameter only; its users and its operator do everything that makes Cx speak.
 """
@@ -8,15 +8,37 @@ import shutil
 import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import cycle
 from pathlib import Path
 
 import pytest
 
 from network.client import OPC, Card, key_of
 from network.home import Home, subscribers
+from redoubt.config import DiameterPeer
+from redoubt.diameter.applications import SH
+from redoubt.diameter.codec import DiameterMessage
+from redoubt.diameter.node import Node
+from redoubt.diameter.peer import Peer
+from redoubt.diameter.results import Result, ShResult
+from redoubt.diameter.sh import (
+    ImsUserState,
+    Notification,
+    Pull,
+    Repository,
+    ShAnswer,
+    ShData,
+    Subscribe,
+    Update,
+    UserIdentity,
+)
+from redoubt.diameter.sh_wire import write_answer, write_pnr, write_pur, write_snr, write_udr
+from redoubt.events import EventStream
 from redoubt.hss.subscriber import PrivateIdentity, Subscriber
 from redoubt.network.run import Network
 from redoubt.secret import Secret
+from redoubt.sip.service import Context
+from redoubt.sources import Clock, SystemRandomness
 
 from . import sipp
 from .capture import Capture
@@ -80,3 +102,46 @@ async def test_the_diameter_of_a_network_in_two_parts_is_clean(tmp_path: Path) -
     capture.assert_diameter_is_clean(least=40, but_for=YOUNG_AVPS)
     answered = ",".join(capture.matching("diameter.flags.request == 0", "diameter.cmd.code")).split(",")
     assert set(answered) == {"257", "282", "300", "301", "302", "303", "304", "305"}
+
+
+async def test_the_diameter_between_an_application_server_and_the_hss_is_clean(tmp_path: Path) -> None:
+    port = sipp.free_port(socket.SOCK_STREAM)
+    try:
+        capture = Capture.start(tmp_path / "all.pcapng", [], [port])
+    except PermissionError as refusal:
+        pytest.skip(f"this user may not capture on the loopback interface: {refusal}")
+    hss, server = sh_node("hss.ims.test"), sh_node("as.ims.test")
+    hss.connect_to(DiameterPeer(identity=server.identity, realm=server.realm, applications=("sh",)))
+    await hss.listen(f"tcp:127.0.0.1:{port}")
+    connect = f"tcp:127.0.0.1:{port}"
+    server.connect_to(DiameterPeer(identity=hss.identity, realm=hss.realm, applications=("sh",), connect=connect))
+    assert await server.connected(5.0)
+    user, values = UserIdentity("sip:alice@ims.test"), ShData(repository=(Repository("barring", 1, "<on/>"),))
+    for asker, command, write, asked in (
+        (server, "UDR", write_udr, Pull(user, (0, 17), ("barring",), 2, "sip:as.ims.test", "alice@ims.test")),
+        (server, "UDR", write_udr, Pull(UserIdentity(msisdn="49301234567"), (11,))),
+        (server, "PUR", write_pur, Update(user, (0,), values)),
+        (server, "SNR", write_snr, Subscribe(user, (11,), False, ("barring",), True, 1_800_000_000, "sip:as.ims.test")),
+        (hss, "PNR", write_pnr, Notification("sip:alice@ims.test", values)),
+    ):
+        await asker.request(write(asker.new_request(SH, SH.commands[command]), asked))
+    await server.close()
+    await hss.close()
+    await asyncio.to_thread(capture.stop)
+    capture.assert_diameter_is_clean(least=14)
+    answered = ",".join(capture.matching("diameter.flags.request == 0", "diameter.cmd.code")).split(",")
+    assert set(answered) == {"257", "282", "306", "307", "308", "309"}
+
+
+def sh_node(identity: str) -> Node:
+    """A node that agrees to everything, each time with another result."""
+    results = cycle((Result.SUCCESS, ShResult.ERROR_USER_UNKNOWN, Result.UNABLE_TO_COMPLY))
+    context = Context(identity, EventStream(), Clock(asyncio.get_running_loop()), SystemRandomness())
+    node = Node(context, identity, "ims.test", applications=(SH,))
+
+    async def answer(message: DiameterMessage, _peer: Peer) -> DiameterMessage:
+        values = ShData(repository=(Repository("barring", 1, "<on/>"),), user_state=ImsUserState.REGISTERED)
+        return write_answer(message, ShAnswer(next(results), values, 1_800_000_000))
+
+    node.serve(SH, answer)
+    return node
