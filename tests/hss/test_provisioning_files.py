@@ -10,13 +10,15 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from redoubt.aka.isim import Isim, Success
 from redoubt.aka.milenage import Milenage
 from redoubt.hss.administration import Administration
 from redoubt.hss.hss import Hss
 from redoubt.hss.provisioning import CardFile, ImportRefused, exported, import_file, subscriber_of
-from redoubt.hss.provisioning_files import Kind
+from redoubt.hss.provisioning_files import Kind, rows
 from redoubt.hss.store import StoreFailed
 from redoubt.hss.subscriber import ProvisioningError
 from redoubt.secret import Secret
@@ -106,6 +108,7 @@ async def test_a_fault_on_the_last_line_is_told_by_line_and_column_and_imports_n
         ('{"impi": "x@home.example", "k": "zz"}', 28),
         ('{"impi": "x@home.example" "k": "zz"}', 27),
         ("[]", 1),
+        ('{"impi": ' + 200_000 * "[", 1),
         ('{"impi": "x@home.example", "k": "' + K.hex() + '", "colour": 1}', 69),
     ],
 )
@@ -309,3 +312,23 @@ async def test_a_card_takes_the_first_vector_after_a_move(tmp_path: Path) -> Non
     assert await accepts(fresh)
     await hss.close()
     await fresh.close()
+
+
+@given(octets=st.binary(max_size=300), kind=st.sampled_from(["csv", "jsonl"]))
+def test_any_octets_are_read_or_refused_by_line(octets: bytes, kind: Kind) -> None:
+    try:
+        assert list(rows(CardFile.holding("x", kind, octets))) == []
+    except ImportRefused as refused:
+        assert refused.line >= 1 <= refused.column
+
+
+NAMES = ("impi", "k", "opc", "impus", "barred", "sets", "criteria", "sqn", "private", "capabilities")
+
+
+@given(text=st.text(max_size=60), field=st.sampled_from(NAMES))
+def test_any_text_in_a_field_is_taken_or_refused(text: str, field: str) -> None:
+    row = {"impi": "x@home.example", "k": K.hex(), "opc": OPC.hex(), field: text}
+    try:
+        list(rows(CardFile.holding("x", "jsonl", json.dumps(row).encode())))
+    except ImportRefused as refused:
+        assert refused.line == 1

@@ -249,6 +249,8 @@ async def test_registrations_end_at_the_s_cscf(api: Api, how: str) -> None:
         (b"{", 400, None),
         (b"\xff", 400, None),
         (b"7", 422, "body"),
+        (b"[" * 200_000, 422, "body"),
+        (b'{"impi": "x@home.example", "k": "00", "sets": ' + b"[" * 200_000, 422, "sets"),
         (b"{}", 422, "impi"),
         ({"impi": "x@home.example", "k": "zz"}, 422, "k"),
         ({"impi": "x@home.example", "k": 7}, 422, "k"),
@@ -272,6 +274,11 @@ async def test_a_wrong_body_is_told_by_field_and_changes_nothing(
         assert answer.body.get("field") == field
     assert K.hex() not in json.dumps(answer.body)
     assert len((await api("GET", "/v1/subscribers")).body["subscribers"]) == 2
+
+
+async def test_a_patch_that_is_nested_without_end_is_400(api: Api) -> None:
+    answer = await api("PATCH", f"/v1/subscribers/{ALICE}", b'{"sets": ' + b"[" * 200_000)
+    assert (answer.status, answer.body["detail"]) == (400, "the body is no JSON: it is nested too deeply")
 
 
 async def test_a_body_beyond_the_bound_is_413_and_not_kept(api: Api) -> None:

@@ -149,6 +149,14 @@ def secret_of(kind: type[Any], value: Any) -> Any:
         raise ValueError("must be hexadecimal digits") from None
 
 
+def json_of(text: str | bytes, kind: Any) -> Any:
+    """JSON as values of a type; raises msgspec.DecodeError also for what is nested beyond reason."""
+    try:
+        return msgspec.json.decode(text, type=kind, dec_hook=secret_of)
+    except RecursionError:
+        raise msgspec.DecodeError("it is nested too deeply") from None
+
+
 def subscriber_of(fields: Mapping[str, Any]) -> Subscriber:
     """A subscriber from named fields; lists may also be text divided by blanks. Raises ProvisioningError."""
     return subscriber_from(new_subscriber_of(fields))
@@ -330,8 +338,8 @@ def _plural(name: str, value: Any) -> Any:
     if name in _WORDS and not value.lstrip().startswith("["):
         return value.split()
     if name in _NUMBERS and not value.lstrip().startswith("["):
-        return [int(word) if word.isdecimal() else word for word in value.split()]
+        return [int(word) if word.isdecimal() and len(word) <= 10 else word for word in value.split()]
     try:
-        return msgspec.json.decode(value)
+        return json_of(value, Any)
     except msgspec.DecodeError:
         raise ProvisioningError(name, "must be a list in JSON") from None

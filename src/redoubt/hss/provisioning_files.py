@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Literal
 
 import msgspec
 
-from redoubt.hss.provisioning_fields import ALL_FIELDS, subscriber_of
+from redoubt.hss.provisioning_fields import ALL_FIELDS, json_of, subscriber_of
 from redoubt.hss.subscriber import ProvisioningError, Subscriber
 from redoubt.limits import HSS_IMPORT_LINE_OCTETS
 
@@ -157,7 +157,7 @@ def _json_records(lines: Iterator[str], file: str) -> Iterator[Record]:
         if not text.strip():
             continue
         try:
-            fields = msgspec.json.decode(text, type=dict[str, Any])
+            fields = json_of(text, dict[str, Any])
         except msgspec.MsgspecError as fault:
             at = _AT_OCTET.search(str(fault))
             wrong = ProvisioningError("line", f"is no JSON object: {fault}")

@@ -23,10 +23,10 @@ from redoubt.hss.provisioning_fields import (
     Profile,
     SubscriberView,
     changed,
+    json_of,
     patched,
     profile_of,
     refusal_of,
-    secret_of,
     subscriber_from,
     view,
 )
@@ -190,7 +190,7 @@ async def _decoded(request: Request, kind: Any, *media_types: str) -> Any:
         raise HTTPException(415, f"Content-Type must be {' or '.join(media_types)}")
     body = await _body(request, HSS_REST_BODY_OCTETS)
     try:
-        return msgspec.json.decode(body, type=kind, dec_hook=secret_of)
+        return json_of(body, kind)
     except msgspec.ValidationError as fault:
         raise refusal_of(str(fault)) from None
     except msgspec.DecodeError as fault:
