@@ -74,6 +74,24 @@ def test_a_re_registration_brings_back_the_users_other_phones(tmp_path: Path) ->
     run(main, 12)
 
 
+def test_the_p_cscf_hears_of_the_end_of_what_came_back(tmp_path: Path) -> None:
+    """Its subscription is kept with the re-registration, and goes on in the same dialog (TS 29.229 6.3.72)."""
+
+    async def main(_sim: object) -> None:
+        async with apart(ALONE, tmp_path) as net:
+            alice, bob = await pair(net)
+            assert (await alice.registers()).status == 200
+            await restarted(net)
+            made = await call(bob, alice)
+            assert await made.lives()
+            await net.hss.administration.deregister(alice.card.impi)
+            await net.settled(60)
+            p_cscf = net.part("p-cscf").p_cscf
+            assert p_cscf is not None and p_cscf.table_sizes()["bindings"] == 1
+
+    run(main, 15)
+
+
 def test_who_left_stays_away(tmp_path: Path) -> None:
     async def main(_sim: object) -> None:
         async with apart(ALONE, tmp_path) as net:

@@ -8,6 +8,7 @@ from typing import Any
 
 from redoubt.config import PCscfConfig, SCscfConfig
 from redoubt.cscf.pcscf.pcscf import PCscf
+from redoubt.cscf.scscf.regevent import RegEvent
 from redoubt.cscf.scscf.registrations import Binding, Registrations, contact_identity
 from redoubt.cscf.scscf.restoration import Restoration
 from redoubt.cscf.scscf.sessions import Sessions
@@ -51,7 +52,8 @@ class Core:
         self.pcscf = PCscf(self.context.named("p-cscf"), config, REALM, PCSCF, dispatch, self)
         hss: Any = KnowsEverybody()
         context, config_s = self.context.named("s-cscf"), SCscfConfig()
-        restoration = Restoration(context, config_s, SCSCF, hss, self.registrations, lambda: None)
+        regevent = RegEvent(context, SCSCF, dispatch)
+        restoration = Restoration(context, config_s, SCSCF, hss, self.registrations, regevent, lambda: None)
         self.sessions = Sessions(context, config_s, REALM, SCSCF, self.registrations, restoration, hss, dispatch)
         hosts[REALM] = ("i-cscf", self.icscf)
         hosts["scscf.ims.example"] = ("s-cscf", self.scscf)

@@ -13,6 +13,7 @@ from redoubt.cscf.lapses import Alarm, Lapses
 from redoubt.cscf.reginfo import MEDIA_TYPE, ContactInfo, RegInfo, RegistrationInfo
 from redoubt.cscf.registering import public_identity
 from redoubt.cscf.scscf.registrations import Binding, RegisteredSet
+from redoubt.diameter.cx import WatcherDialog
 from redoubt.limits import SUBSCRIPTIONS_PER_SET
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import CONTACT, CSEQ, EVENT, EXPIRES, P_ASSERTED_IDENTITY
@@ -107,6 +108,33 @@ class RegEvent:
         for subscription in self._by_set.get(found, ()):
             subscription.wants_full = True
             self._wake(subscription)
+
+    def dialogs(self, found: RegisteredSet) -> list[WatcherDialog]:
+        """What it takes to go on telling the watchers of a set (TS 29.229 6.3.54)."""
+        return [
+            WatcherDialog(watcher.id[0], watcher.remote, watcher.local, watcher.target, watcher.routes)
+            for watcher in self._by_set.get(found, ())
+            if not watcher.ended
+        ]
+
+    def restore(self, found: RegisteredSet, dialog: WatcherDialog, expires_at: float) -> None:
+        """Takes up a dialog that this node has forgotten: its watcher gets the whole state (TS 23.380 4.3.2)."""
+        local, remote = NameAddr.parse(dialog.to), NameAddr.parse(dialog.from_)
+        id = (dialog.call_id, local.tag or "", remote.tag or "")
+        if id in self._by_id:
+            return
+        # Both must be above any that this node has sent before it forgot, and it sends fewer than one a second.
+        above = int(self._context.clock.now()) & (1 << 30) - 1
+        subscription = Subscription(
+            *(found, id, dialog.to, dialog.from_, dialog.contact, dialog.record_route, "reg", 0, expires_at),
+            cseq=above,
+            version=above,
+        )
+        self._by_set.setdefault(found, []).append(subscription)
+        self._by_id[id] = subscription
+        self._lapses.put(subscription)
+        self._alarm.set(self._lapses.next_at)
+        self._wake(subscription)
 
     def _demand_right(self, found: RegisteredSet, request: Request) -> None:
         """The user, the P-CSCF on its Path, the servers of its filter criteria (RFC 3680 4, TS 24.229 5.4.2.1.1)."""

@@ -198,16 +198,16 @@ class Registration:
         if mine:
             keys = {contact_identity(register.impi, contact) for contact in register.contacts}
             bindings = [*(one for one in mine if one.key not in keys), *bindings]
-        if mine and not challenged:
-            self._restoration.keep(register.impi, register.impu, bindings)
-        elif mine:
-            kept = self._restoration.info(register.impi, bindings)
-            await self._assign(register, ServerAssignmentType.RE_REGISTRATION, kept, want_profile=False)
-        if mine:
+        if found is not None and mine:
+            if challenged:
+                kept = self._restoration.info(register.impi, bindings, found)
+                await self._assign(register, ServerAssignmentType.RE_REGISTRATION, kept, want_profile=False)
+            else:
+                self._restoration.keep(register.impi, register.impu, bindings, found)
             again = self._registrations.find(register.impu)
             if again is not None and again.bindings_of(register.impi):
                 return again.profile
-        kept = self._restoration.info(register.impi, bindings)
+        kept = self._restoration.info(register.impi, bindings, None)
         answer = await self._assign(register, ServerAssignmentType.REGISTRATION, kept, want_profile=True)
         profile = answer.profile
         if profile is None or not profile.default_impu:
@@ -296,7 +296,7 @@ class Registration:
         await self._deregistration.by_user(found, ended, register.call_id)
         left = found.bindings_of(register.impi)
         if left:
-            self._restoration.keep(register.impi, register.impu, left)
+            self._restoration.keep(register.impi, register.impu, left, found)
         return self._ok(attempt, self._registrations.find(register.impu))
 
     # ---- failure

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from redoubt.config import SCscfConfig
+from redoubt.cscf.scscf.regevent import RegEvent
 from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations, contact_identity
 from redoubt.cscf.scscf.verdicts import report_registered
 from redoubt.diameter.cx import (
@@ -18,12 +19,14 @@ from redoubt.diameter.cx import (
     ServerAssignmentAnswer,
     ServerAssignmentType,
     UserProfile,
+    WatcherDialog,
 )
 from redoubt.events import Check
 from redoubt.sip.errors import SipError
 from redoubt.sip.grammar import print_params
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.service import Context
+from redoubt.sip.uri import SipUri, Uri, parse_uri
 
 
 class Restoration:
@@ -34,6 +37,7 @@ class Restoration:
         uri: str,
         cx: Cx,
         registrations: Registrations,
+        regevent: RegEvent,
         watch: Callable[[], None],
     ) -> None:
         """`watch` sees to it that the end of what came back is noticed."""
@@ -42,21 +46,32 @@ class Restoration:
         self._uri = uri
         self._cx = cx
         self._registrations = registrations
+        self._regevent = regevent
         self._watch = watch
 
-    def info(self, impi: str, bindings: Iterable[Binding]) -> RestorationInfo:
-        """What the HSS is to keep of a private identity that has these bindings."""
+    def info(self, impi: str, bindings: Iterable[Binding], found: RegisteredSet | None) -> RestorationInfo:
+        """What the HSS is to keep of a private identity that has these bindings, in a set that is there already.
+
+        A first registration has no watchers yet: theirs are kept with the next.
+        """
+        dialogs = self._regevent.dialogs(found) if found is not None else []
         contacts: list[RegisteredContact] = []
         last = 0.0
         for binding in bindings:
-            contacts.append(RegisteredContact(_contact(binding), binding.path, binding.call_id, binding.cseq))
+            contacts.append(
+                RegisteredContact(
+                    *(_contact(binding), binding.path, binding.call_id, binding.cseq),
+                    next((one for one in dialogs if one.contact == binding.contact), None),
+                    next((one for one in dialogs if _is_on_path(one, binding)), None),
+                )
+            )
             last = max(last, binding.expires_at)
         left_s = last - asyncio.get_running_loop().time()
         return RestorationInfo(impi, tuple(contacts), round(self._context.clock.now() + left_s))
 
-    def keep(self, impi: str, impu: str, bindings: Iterable[Binding]) -> None:
+    def keep(self, impi: str, impu: str, bindings: Iterable[Binding], found: RegisteredSet) -> None:
         """Tells the HSS what changed without a challenge; nobody waits for it."""
-        self._context.start(self._tell(impu, self.info(impi, bindings)))
+        self._context.start(self._tell(impu, self.info(impi, bindings, found)))
 
     async def recall(self, impu: str) -> RegisteredSet | None:
         """The set of an identity of which nothing is known here; None if it has no registration (TS 23.380 4.3.2)."""
@@ -82,7 +97,10 @@ class Restoration:
                 binding = self._binding(profile, info.impi, contact, left_s)
                 if binding is None or binding.key in there:
                     continue
-                self._registrations.add(profile, binding)
+                found = self._registrations.add(profile, binding)
+                for dialog in (contact.watched_by_phone, contact.watched_by_p_cscf):
+                    if dialog is not None:
+                        self._regevent.restore(found, dialog, binding.expires_at)
                 self._report(binding)
                 report_registered(self._context, binding, round(left_s))
         self._watch()
@@ -129,6 +147,16 @@ class Restoration:
                 clause="TS 23.380 4.3.2",
             )
         )
+
+
+def _is_on_path(dialog: WatcherDialog, binding: Binding) -> bool:
+    """Whether the watcher is the P-CSCF that the phone registered through."""
+    hosts = [_host(NameAddr.parse(path).uri) for path in binding.path]
+    return _host(parse_uri(dialog.contact)) in hosts
+
+
+def _host(uri: Uri) -> str:
+    return uri.host if isinstance(uri, SipUri) else ""
 
 
 def _contact(binding: Binding) -> str:

@@ -27,7 +27,9 @@ class SCscf:
         self.regevent = RegEvent(context, uri, next)
         self.authentication = Authentication(context, config, realm, uri, cx, self._challenges_over)
         self.deregistration = Deregistration(context, config, uri, cx, self.registrations, self.regevent)
-        self.restoration = Restoration(context, config, uri, cx, self.registrations, self.deregistration.watch)
+        self.restoration = Restoration(
+            context, config, uri, cx, self.registrations, self.regevent, self.deregistration.watch
+        )
         self.registration = Registration(
             context,
             config,
