@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from redoubt.config import DiameterPeer
+from redoubt.config import ConfigError, DiameterPeer
 from redoubt.diameter import dictionary as d
 from redoubt.diameter.applications import CX, SH
+from redoubt.diameter.capabilities import plain
 from redoubt.diameter.codec import PROXIABLE, DiameterMessage
 from redoubt.diameter.peer import Peer
 from redoubt.diameter.results import DiameterUnavailable
@@ -269,6 +270,19 @@ def test_users_of_the_realms_that_a_peer_serves_are_shown_to_it() -> None:
         assert await served(where, "10.0.0.2", cer(), raw_lir().add(d.USER_NAME, "bob@IMS.test"))
         assert not await served(where, "10.0.0.2", cer(), raw_lir().add(d.USER_NAME, "bob@mvno.test"))
         await closed(one)
+
+    run(scene, 1)
+
+
+def test_an_address_is_the_same_however_it_is_written() -> None:
+    assert plain("::ffff:10.0.0.1") == plain("10.0.0.1") == "10.0.0.1"
+    assert plain("2001:DB8:0:0::1%eth0") == plain("2001:db8::1") == "2001:db8::1"
+
+
+def test_a_peer_that_is_configured_twice_is_the_operators_fault() -> None:
+    async def scene(network: Network) -> None:
+        with pytest.raises(ConfigError, match="twice"):
+            await server(SCSCF, SCSCF.upper(), off=())
 
     run(scene, 1)
 

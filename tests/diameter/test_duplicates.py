@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from redoubt import limits
 from redoubt.diameter import dictionary as d
 from redoubt.diameter.applications import CX
@@ -10,7 +12,15 @@ from redoubt.diameter.duplicates import Duplicates
 from redoubt.diameter.peer import Peer
 
 from .messages import group
-from .nodes import SCSCF, Raw, Station, closed, hss, raw_lir
+from .nodes import SCSCF, Raw, Station, closed, hss
+from .nodes import raw_lir as any_request
+
+
+def raw_sar(number: int) -> DiameterMessage:
+    """A request that changes something."""
+    message = any_request(number)
+    message.command = CX.commands["SAR"]
+    return message
 
 
 class Worker:
@@ -44,8 +54,8 @@ async def started() -> tuple[Worker, Station, Raw]:
 
 async def test_a_repetition_gets_the_first_answer_with_its_own_identifiers() -> None:
     worker, server, raw = await started()
-    first = await raw.ask(raw_lir(1))
-    twin = again(raw_lir(1), 99).add(d.PROXY_INFO, group((d.PROXY_HOST, "p.test"), (d.PROXY_STATE, b"x")))
+    first = await raw.ask(raw_sar(1))
+    twin = again(raw_sar(1), 99).add(d.PROXY_INFO, group((d.PROXY_HOST, "p.test"), (d.PROXY_STATE, b"x")))
     second = await raw.ask(twin)
     assert worker.worked == 1
     assert second.hop_by_hop == 99
@@ -59,9 +69,9 @@ async def test_a_repetition_gets_the_first_answer_with_its_own_identifiers() -> 
 async def test_a_repetition_of_what_is_worked_on_waits_for_that_answer() -> None:
     worker, server, raw = await started()
     worker.gate.clear()
-    raw.send(raw_lir(1))
-    raw.send(again(raw_lir(1), 2))
-    raw.send(again(raw_lir(1), 3))
+    raw.send(raw_sar(1))
+    raw.send(again(raw_sar(1), 2))
+    raw.send(again(raw_sar(1), 3))
     await asyncio.sleep(0.05)
     worker.gate.set()
     answers = [await raw.next() for _ in range(3)]
@@ -75,7 +85,7 @@ async def test_a_repetition_of_what_is_worked_on_waits_for_that_answer() -> None
 async def test_a_request_without_the_t_bit_is_new_whatever_its_identifiers() -> None:
     worker, server, raw = await started()
     for number in (1, 1, 2):
-        await raw.ask(raw_lir(number))
+        await raw.ask(raw_sar(number))
     assert worker.worked == 3
     raw.close()
     await closed(server)
@@ -85,20 +95,21 @@ async def test_a_repetition_on_a_new_connection_counts_too() -> None:
     worker = Worker()
     server, where = await hss(SCSCF, handler=worker)
     raw = await (await Raw.dial(where)).introduced()
-    await raw.ask(raw_lir(1))
+    await raw.ask(raw_sar(1))
     raw.close()
     await asyncio.sleep(0.05)
     fresh = await (await Raw.dial(where)).introduced()
-    assert (await fresh.ask(again(raw_lir(1), 5))).need(d.SERVER_NAME) == "sip:1"
+    assert (await fresh.ask(again(raw_sar(1), 5))).need(d.SERVER_NAME) == "sip:1"
     assert worker.worked == 1
     fresh.close()
     await closed(server)
 
 
-async def test_answers_with_keys_are_not_kept() -> None:
+@pytest.mark.parametrize("command", ["MAR", "UAR", "LIR"])
+async def test_answers_with_keys_and_those_that_only_tell_are_not_kept(command: str) -> None:
     worker, server, raw = await started()
-    for twin in (raw_lir(1), again(raw_lir(1), 2)):
-        twin.command = CX.commands["MAR"]
+    for twin in (raw_sar(1), again(raw_sar(1), 2)):
+        twin.command = CX.commands[command]
         await raw.ask(twin)
     assert worker.worked == 2
     assert len(server.node._duplicates) == 0
@@ -111,10 +122,11 @@ async def test_what_is_remembered_is_bounded_in_number_and_time() -> None:
     server, where = await hss(SCSCF)
     raw = await (await Raw.dial(where)).introduced()
     duplicates = Duplicates(lambda: now)
-    answer = (await raw.ask(raw_lir(1))).to_bytes()
-    for number in range(limits.DIAMETER_ANSWERS_KEPT + 100):
+    answer = (await raw.ask(raw_sar(1))).to_bytes()
+    most = limits.DIAMETER_ANSWERS_OCTETS // (len(answer) + 300)
+    for number in range(most + 100):
         duplicates.end((SCSCF, number, 302), answer, keep=True)
-    assert len(duplicates) == limits.DIAMETER_ANSWERS_KEPT
+    assert len(duplicates) == most
     now = limits.DIAMETER_ANSWERS_KEPT_S + 1
     duplicates.end((SCSCF, 1, 302), answer, keep=True)
     assert len(duplicates) == 1

@@ -76,7 +76,7 @@ def test_a_peer_that_lost_its_power_is_noticed_and_comes_back_by_itself() -> Non
         await asyncio.sleep(95)
         assert other.node.peers[HSS].health is Health.DOWN
         assert len(level(other, "alarm")) == 1
-        with pytest.raises(DiameterUnavailable):
+        with at_host("10.0.0.2"), pytest.raises(DiameterUnavailable):
             await other.node.request(lir(other), timeout_s=1)
         await asyncio.sleep(6 * 3600)
         assert len(level(other, "alarm")) == 1, "one outage is one alarm"
@@ -98,6 +98,41 @@ def test_a_cut_connection_is_made_again_within_seconds() -> None:
             await asyncio.sleep(3)
             assert await result(other) == 2001
         await closed(other, one)
+
+    run(scene, 1)
+
+
+def test_the_first_request_after_an_outage_finds_the_peer_that_is_back() -> None:
+    async def scene(network: Network) -> None:
+        one, where = await server()
+        other = await client((HSS, where))
+        await one.node.close()
+        await asyncio.sleep(3600)
+        again, _ = await server(where=where)
+        with at_host("10.0.0.2"):  # where it dials from
+            assert await result(other) == 2001
+        await closed(other, again)
+
+    run(scene, 1)
+
+
+def test_a_node_that_ends_finishes_what_is_in_work_and_turns_away_the_rest() -> None:
+    async def scene(network: Network) -> None:
+        async def slow(message: DiameterMessage, peer: Peer) -> DiameterMessage:
+            await asyncio.sleep(0.5)
+            return message.answer()
+
+        one, first = await server(handler=slow)
+        two, second = await server("10.0.0.3", identity=SECOND)
+        other = await client((HSS, first), (SECOND, second))
+        early = asyncio.ensure_future(other.node.request(lir(other)))
+        await asyncio.sleep(0.1)
+        ending = asyncio.ensure_future(one.node.close())
+        await asyncio.sleep(0.1)
+        assert (await other.node.request(lir(other))).need(d.ORIGIN_HOST) == SECOND
+        assert (await early).need(d.ORIGIN_HOST) == HSS
+        await ending
+        await closed(other, two)
 
     run(scene, 1)
 

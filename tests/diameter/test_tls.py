@@ -137,6 +137,13 @@ async def test_a_node_that_dials_tls_without_a_certificate_says_what_is_missing(
 async def test_a_certificate_file_that_is_not_there_is_named(papers: Papers) -> None:
     good = papers.of(HSS)
     station = Station("x.ims.test")
-    with pytest.raises(OSError, match=r"(?i)no such file") as caught:
-        Node(station.context, HSS, "ims.test", DiameterConfig(certificate="/nowhere.pem", key=good.key))
-    assert isinstance(caught.value, FileNotFoundError)
+    for wrong, said in (
+        (
+            DiameterConfig(certificate="/nowhere.pem", key=good.key, authority=good.authority),
+            "/nowhere.pem.*o such file",
+        ),
+        (DiameterConfig(certificate=good.certificate, key=good.key, authority=good.key), "x.key|hss.*key"),
+        (DiameterConfig(certificate=good.certificate, key=good.key), "authority is not"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            Node(station.context, HSS, "ims.test", wrong)

@@ -20,7 +20,7 @@ class Command(IntEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Application:
-    """`volatile`: commands whose answers carry keys and are not kept for duplicates: answered anew, at no harm."""
+    """`volatile`: commands whose answers are not kept for duplicates, since they change nothing or carry keys."""
 
     name: str
     number: int
@@ -49,9 +49,9 @@ CX = Application(
     "cx",
     16777216,
     {"UAR": 300, "SAR": 301, "LIR": 302, "MAR": 303, "RTR": 304, "PPR": 305},
-    volatile=frozenset({303}),
+    volatile=frozenset({300, 302, 303}),
 )
-SH = Application("sh", 16777217, {"UDR": 306, "PUR": 307, "SNR": 308, "PNR": 309})
+SH = Application("sh", 16777217, {"UDR": 306, "PUR": 307, "SNR": 308, "PNR": 309}, volatile=frozenset({306}))
 RX = Application("rx", 16777236, {"AAR": 265, "RAR": 258, "STR": 275, "ASR": 274})
 ZH = Application("zh", 16777221, {"MAR": 303}, volatile=frozenset({303}))
 RF = Application("rf", 3, {"ACR": 271}, vendor=0, accounting=True)

@@ -22,7 +22,7 @@ def describe(local: Local, message: DiameterMessage, flow: Flow) -> DiameterMess
     """Adds what this node is and can do to a CER or CEA (RFC 6733 5.3.1, 5.3.2)."""
     if not message.has(d.ORIGIN_HOST):
         message.avps += local.origin
-    message.add(d.HOST_IP_ADDRESS, ip_address(flow.local[0].partition("%")[0]))
+    message.add(d.HOST_IP_ADDRESS, ip_address(plain(flow.local[0])))
     message.add(d.VENDOR_ID, VENDOR_3GPP).add(d.PRODUCT_NAME, PRODUCT).add(d.ORIGIN_STATE_ID, local.state_id)
     message.add(d.SUPPORTED_VENDOR_ID, VENDOR_3GPP)
     message.avps += [application.advertised() for application in local.applications.values()]
@@ -78,7 +78,8 @@ def check_certificate(local: Local, config: DiameterPeer, flow: Flow) -> None:
 
 def check_address(local: Local, config: DiameterPeer, flow: Flow) -> None:
     """Where the operator named the peer's addresses, it comes from one of them."""
-    if config.addresses and flow.remote[0] not in config.addresses and local.enforces("diameter-peers"):
+    allowed = [plain(address) for address in config.addresses]
+    if allowed and plain(flow.remote[0]) not in allowed and local.enforces("diameter-peers"):
         local.violated(
             "CER",
             "the peer's address is one of those configured",
@@ -92,10 +93,8 @@ def check_address(local: Local, config: DiameterPeer, flow: Flow) -> None:
 
 def check_exposure(local: Local, flow: Flow) -> bool:
     """Diameter in clear only with this host or a protected network domain (RFC 6733 13, TS 33.210)."""
-    host = flow.remote[0].partition("%")[0]
-    if flow.transport == "tls" or host in local.trusted_nodes or ip_address(host).is_loopback:
-        return True
-    if not local.enforces("diameter-peers"):
+    host = plain(flow.remote[0])
+    if flow.transport == "tls" or is_trusted(local, host) or not local.enforces("diameter-peers"):
         return True
     local.violated(
         "connection",
@@ -106,6 +105,22 @@ def check_exposure(local: Local, flow: Flow) -> bool:
         advice=f"use tls: with this peer, or add {host} to [network] trusted-nodes if IPsec protects the way to it",
     )
     return False
+
+
+def is_trusted(local: Local, host: str) -> bool:
+    """This host itself, or a node of the protected network domain."""
+    host = plain(host)
+    return host in local.trusted_nodes or ip_address(host).is_loopback
+
+
+def plain(host: str) -> str:
+    """An IP address in its one form: no zone, no IPv4 inside IPv6, no other way to write the same."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    return str(mapped or address)
 
 
 def common_applications(local: Local, config: DiameterPeer, message: DiameterMessage) -> frozenset[int]:

@@ -1,8 +1,8 @@
 """Requests that come twice: a node that lost its link sends again, elsewhere, with the T bit (RFC 6733 3, 5.5.4, 6.1).
 
 Known by Origin-Host and End-to-End Identifier. The second of two is answered as the first was; while the first is
-still worked on, both wait for the one answer. Answers with keys are not kept: such a request is worked on again, which
-costs an authentication vector and harms nobody.
+still worked on, both wait for the one answer. Answers that only tell something are not kept, nor are those with keys:
+such a request is worked on again, which costs an authentication vector at most.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from redoubt.diameter import dictionary as d
 from redoubt.diameter.codec import DiameterMessage, decode
 from redoubt.diameter.link import Link
 
+ENTRY_OCTETS = 300  # of the tables' own
 KEPT_S = limits.DIAMETER_ANSWERS_KEPT_S
 Key = tuple[str, int, int]
 Waiting = list[tuple[Link, DiameterMessage]]
@@ -25,6 +26,7 @@ class Duplicates:
         self._now = now
         self._working: dict[Key, Waiting | None] = {}
         self._answered: dict[Key, tuple[float, bytes]] = {}  # oldest first
+        self._octets = 0
 
     def __len__(self) -> int:
         return len(self._answered)
@@ -51,17 +53,23 @@ class Duplicates:
             link.answer(_again(request, decode(answer)))
         if keep:
             now = self._now()
-            self._answered.pop(key, None)
+            self._forget(key)
             self._answered[key] = (now, answer)
+            self._octets += len(answer) + ENTRY_OCTETS
             self._forget_old(now)
 
     def _forget_old(self, now: float) -> None:
         answered = self._answered
         while answered:
             oldest = next(iter(answered))
-            if len(answered) <= limits.DIAMETER_ANSWERS_KEPT and answered[oldest][0] >= now - KEPT_S:
+            if self._octets <= limits.DIAMETER_ANSWERS_OCTETS and answered[oldest][0] >= now - KEPT_S:
                 return
-            del answered[oldest]
+            self._forget(oldest)
+
+    def _forget(self, key: Key) -> None:
+        found = self._answered.pop(key, None)
+        if found is not None:
+            self._octets -= len(found[1]) + ENTRY_OCTETS
 
 
 def _again(request: DiameterMessage, answer: DiameterMessage) -> DiameterMessage:

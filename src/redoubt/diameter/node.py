@@ -10,10 +10,9 @@ answer = await node.request(node.new_request(CX, 304), host="scscf.ims.test")
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from ipaddress import ip_address
 
 from redoubt import limits
-from redoubt.config import DiameterConfig, DiameterPeer
+from redoubt.config import ConfigError, DiameterConfig, DiameterPeer
 from redoubt.diameter import authorisation, capabilities
 from redoubt.diameter import dictionary as d
 from redoubt.diameter.applications import CX, Application
@@ -36,6 +35,7 @@ from redoubt.transport.listen import STREAMS, Listen
 from redoubt.transport.streams import Streams, dial
 from redoubt.transport.tls import TlsSettings, dns_names, mutual
 
+DRAIN_S = 1.0  # for requests in work when the node ends: new ones are turned away
 Handler = Callable[[DiameterMessage, Peer], Awaitable[DiameterMessage]]
 
 
@@ -47,7 +47,7 @@ class Served:
 
 
 class Node:
-    """Made inside a running loop. Raises OSError for a certificate that can't be read."""
+    """Made inside a running loop. Raises ValueError for certificates that can't be used."""
 
     def __init__(
         self,
@@ -65,7 +65,8 @@ class Node:
             tls = mutual(config.certificate, config.key, config.authority)
         spoken = {each.number: each for each in applications}
         self.context = context
-        self._local = Local(context, identity.lower(), realm.lower(), trusted_nodes, tls, config.watchdog, spoken)
+        trusted = frozenset(map(capabilities.plain, trusted_nodes))
+        self._local = Local(context, identity.lower(), realm.lower(), trusted, tls, config.watchdog, spoken)
         loop = asyncio.get_running_loop()
         self.peers: dict[str, Peer] = {}
         self.overload = Reporting(loop.time, context.clock.now, limits.DIAMETER_REQUESTS_IN_WORK)
@@ -113,7 +114,10 @@ class Node:
         )
 
     def connect_to(self, peer: DiameterPeer) -> Peer:
-        """Knows this peer from now, and keeps a connection to it where the operator wrote its address."""
+        """Knows this peer from now, and keeps a connection to it where the operator wrote its address.
+
+        Raises ConfigError for a peer that is known already.
+        """
         made = self._add(peer)
         made.start()
         return made
@@ -142,9 +146,10 @@ class Node:
         )
 
     async def close(self) -> None:
-        """Says good-bye to all peers, and ends."""
+        """Finishes what is in work, says good-bye to all peers, and ends."""
         self._local.closing = True
         self._streams.close()
+        await self._sending.until(lambda: not self.in_work, DRAIN_S)
         for peer in self.peers.values():
             peer.stop()
         await self._sending.until(
@@ -172,7 +177,7 @@ class Node:
             link.report(error.why, error.clause, error.result)
             link.answer(message.answer(error.result, error.failed))
             return
-        if self.in_work >= limits.DIAMETER_REQUESTS_IN_WORK:
+        if self.in_work >= limits.DIAMETER_REQUESTS_IN_WORK or self._local.closing:
             self._too_busy(link, message)
         elif self._duplicates.begin(key, link, message):
             self.in_work += 1
@@ -189,16 +194,22 @@ class Node:
             link.report(error.why, error.clause, error.result)
             answer = message.answer(error.result, error.failed)
         finally:
-            self.in_work -= 1
+            self._ended()
             if answer is None:  # a fault in this node, which is recorded above us, or its end
                 answer = message.answer(Result.UNABLE_TO_COMPLY)
             self.overload.stamp(message, answer)
             sent = link.answer(answer)
             self._duplicates.end(key, sent, keep=message.command not in served.application.volatile)
 
+    def _ended(self) -> None:
+        self.in_work -= 1
+        if self._local.closing and not self.in_work:
+            self._sending.changed()
+
     def _too_busy(self, link: Link, message: DiameterMessage) -> None:
         """Refused at once, so that who asked can ask elsewhere (RFC 6733 7.1.3); growing helps nobody."""
-        link.report("too many requests are in work", "RFC 6733 7.1.3", Result.TOO_BUSY)
+        why = "this node is closing" if self._local.closing else "too many requests are in work"
+        link.report(why, "RFC 6733 7.1.3", Result.TOO_BUSY)
         answer = message.answer(Result.TOO_BUSY)
         self._measure()
         self.overload.stamp(message, answer)
@@ -215,6 +226,8 @@ class Node:
     # ---- connections
 
     def _add(self, config: DiameterPeer) -> Peer:
+        if config.identity.lower() in self.peers:
+            raise ConfigError(f"[[diameter.peers]] has {config.identity} twice; write one of them, with all it may do")
         around = Surroundings(self._dial, self._request, self._stray_answer, self._fail_over, self._sending.changed)
         peer = self.peers[config.identity.lower()] = Peer(self._local, config, around)
         return peer
@@ -260,14 +273,14 @@ class Node:
         names = dns_names(transport.get_extra_info("peercert"))
         if names:
             return TlsPeer(names, not self.peers.keys().isdisjoint(names))
-        host = remote[0].partition("%")[0]
-        if host in self._local.trusted_nodes or ip_address(host).is_loopback:
+        if capabilities.is_trusted(self._local, remote[0]):
             return TrustedAddress(remote[0])
         return Clear()
 
     def _fail_over(self, peer: Peer) -> None:
         """Requests that wait for a silent peer are sent to another, where there is one (RFC 3539 3.4.1)."""
-        if peer.link is not None and any(other.is_open for other in self.peers.values() if other is not peer):
+        others = (other for other in self.peers.values() if other is not peer and other.realm == peer.realm)
+        if peer.link is not None and any(other.is_open and other.applications & peer.applications for other in others):
             peer.link.give_back()
 
     def _stray_answer(self, message: DiameterMessage) -> Asked | None:

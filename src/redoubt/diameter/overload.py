@@ -103,10 +103,11 @@ class Reporting:
     def measure(self, waiting: int) -> bool:
         """The load is so many requests in work; once a second the share follows. True: overload began or ended."""
         now = self._now()
-        if now - self._stepped_at < STEP_S or self._demanded:
+        steps = int((now - self._stepped_at) / STEP_S)
+        if not steps or self._demanded:
             return False
         self._stepped_at = now
-        step = STEP_PERCENT if waiting * 2 > self._capacity else -STEP_PERCENT
+        step = STEP_PERCENT if waiting * 2 > self._capacity else -STEP_PERCENT * steps
         before = self.percent
         self._set(min(max(before + step, 0), MOST_PERCENT))
         return (before == 0) != (self.percent == 0)

@@ -55,6 +55,8 @@ class Peer:
         self._timer: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
         self._retry_s = RETRY_S[0]
+        self._tried_at = 0.0
+        self._told_off = False  # it asked to be left alone for a while
         self._mourned = False  # the operator was told of this outage
         self._why_down = ENDED
         self.watchdog = Watchdog(
@@ -101,6 +103,12 @@ class Peer:
         self._cancel_retry()
         if self.config.connect and not self._local.closing and self.state is State.CLOSED:
             self._happen(Happening.START)
+
+    def hurry(self) -> None:
+        """Somebody waits: the next attempt is made now, unless one was a second ago or the peer said when."""
+        now = asyncio.get_running_loop().time()
+        if self._retry is not None and not self._told_off and now - self._tried_at >= RETRY_S[0]:
+            self.start()
 
     def stop(self) -> None:
         """Says good-bye (RFC 6733 5.4); `state` is CLOSED when that is done."""
@@ -186,7 +194,7 @@ class Peer:
             assert self.link is not None
             self.link.flow.kept = True
             self._cancel_retry()
-            self._retry_s = RETRY_S[0]
+            self._retry_s, self._told_off = RETRY_S[0], False
             self.watchdog.up()
             self._tell("info", f"Diameter with {self.identity} is up", "")
             self._mourned = False
@@ -201,6 +209,7 @@ class Peer:
     # ---- actions
 
     def _connect(self) -> None:
+        self._tried_at = asyncio.get_running_loop().time()
         context = self._local.context
         self._dialling = asyncio.get_running_loop().create_task(context.guarded(self._dial()))
 
@@ -291,7 +300,7 @@ class Peer:
         except DiameterError as error:
             link.report(error.why, error.clause, error.result)
         if cause in RETRY_AFTER_S:
-            self._retry_s = RETRY_AFTER_S[cause]
+            self._retry_s, self._told_off = RETRY_AFTER_S[cause], True
         self._why_down = f"it said good-bye ({cause.name if cause is not None else 'no cause'})"
         link.answer(dpr.answer())
         self._happen(Happening.RCV_DPR)

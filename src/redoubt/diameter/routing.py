@@ -38,9 +38,18 @@ class Routes:
             found.sort(key=lambda peer: RANK[peer.health])  # stable: the operator's order among equals
         return found
 
+    def hurry(self, host: str, realm: str) -> None:
+        """A request has nowhere to go: whoever might take it is dialled again."""
+        for peer in self._peers.values():
+            if peer.identity == host or peer.realm == realm or realm in peer.config.speaks_for:
+                peer.hurry()
+
     def trying(self, host: str, realm: str) -> bool:
         """Whether a peer of that name or realm is connecting right now."""
-        return any(peer.is_trying and (peer.identity == host or peer.realm == realm) for peer in self._peers.values())
+        return any(
+            peer.is_trying and (peer.identity == host or peer.realm == realm or realm in peer.config.speaks_for)
+            for peer in self._peers.values()
+        )
 
     def redirect(self, message: DiameterMessage, host: str, realm: str, answer: DiameterMessage) -> list[Peer]:
         """The open peers that an agent named in a redirect answer; remembered as long as it said (RFC 6733 6.13, 6.14).

@@ -36,6 +36,7 @@ class Sending:
         self._address(message, host, realm)
         deadline = asyncio.get_running_loop().time() + timeout_s
         if not self._routes.candidates(message, host, realm):
+            self._routes.hurry(host, realm)
             await self.until(lambda: not self._worth_waiting(message, host, realm), min(CONNECTING_S, timeout_s))
         attempt = Attempt(message, host, realm, deadline)
         while (peer := self._next(attempt)) is not None:

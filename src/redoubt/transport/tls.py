@@ -20,16 +20,25 @@ class TlsSettings:
 def mutual(certificate: str, key: str, authority: str) -> TlsSettings:
     """Both sides show a certificate that `authority` signed; which names it must hold, the caller checks.
 
-    Paths of PEM files. Raises OSError naming the file, or ssl.SSLError, which is one, for a file that is none.
+    Paths of PEM files. Raises ValueError with what is missing or unreadable.
     """
+    missing = [name for name, path in (("key", key), ("authority", authority)) if not path]
+    if missing:
+        raise ValueError(f"a certificate is set, and {' and '.join(missing)} is not")
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
     for context in (server, client):
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         context.verify_mode = ssl.CERT_REQUIRED
-        context.load_cert_chain(certificate, key)
-        context.load_verify_locations(authority)
+        try:
+            context.load_cert_chain(certificate, key)
+        except OSError as error:  # ssl.SSLError is one
+            raise ValueError(f"{certificate} with {key}: {error}") from error
+        try:
+            context.load_verify_locations(authority)
+        except OSError as error:
+            raise ValueError(f"{authority}: {error}") from error
     return TlsSettings(server, client)
 
 
