@@ -156,6 +156,20 @@ class HssConfig(Section, frozen=True):
     """The bearer token that its users send; `redoubt init` makes it."""
 
 
+ShDataName = Literal[
+    "RepositoryData", "IMSPublicIdentity", "IMSUserState", "S-CSCFName", "InitialFilterCriteria", "MSISDN"
+]
+# Data references of Sh (TS 29.329 6.3.4).
+SH_DATA: dict[str, int] = {
+    "RepositoryData": 0,
+    "IMSPublicIdentity": 10,
+    "IMSUserState": 11,
+    "S-CSCFName": 12,
+    "InitialFilterCriteria": 13,
+    "MSISDN": 17,
+}
+
+
 class DiameterPeer(Section, frozen=True):
     """A Diameter node that this network's Diameter nodes speak with (RFC 6733 5.1)."""
 
@@ -173,6 +187,8 @@ class DiameterPeer(Section, frozen=True):
     """Domains of the users that it may ask about; empty: all of ours."""
     speaks_for: tuple[str, ...] = ()
     """For a Diameter agent: hosts and realms whose requests it passes on."""
+    data: tuple[ShDataName, ...] = ()
+    """What an application server may read, write or be told of over Sh (TS 29.328 6.2); empty: all that there is."""
 
 
 class DiameterConfig(Section, frozen=True):

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from redoubt.config import SH_DATA
 from redoubt.diameter.cx import InitialFilterCriterion
 from redoubt.diameter.results import Result, ShResult
 
@@ -41,16 +42,7 @@ class DataReference(IntEnum):
     IMS_PRIVATE_USER_IDENTITY = 33
 
 
-SERVED = frozenset(
-    (
-        DataReference.REPOSITORY_DATA,
-        DataReference.IMS_PUBLIC_IDENTITY,
-        DataReference.IMS_USER_STATE,
-        DataReference.S_CSCF_NAME,
-        DataReference.INITIAL_FILTER_CRITERIA,
-        DataReference.MSISDN,
-    )
-)
+SERVED = frozenset(map(DataReference, SH_DATA.values()))
 NOTIFIED = SERVED - {DataReference.MSISDN}
 """What one can be told changes of (TS 29.328 table 7.6.1)."""
 

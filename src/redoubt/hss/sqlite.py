@@ -88,6 +88,10 @@ class SqliteStore:
         rows = self._all("SELECT sequence, value FROM repository WHERE impu = ? AND service = ?", impu, service)
         return RepositoryData(*rows[0]) if rows else None
 
+    async def repository_count(self, number: int) -> int:
+        rows = self._all("SELECT COUNT(*) FROM repository WHERE subscription = ?", number)
+        return int(rows[0][0])
+
     async def notifications(self, number: int) -> list[NotificationSubscribed]:
         text = (
             "SELECT subscription, impu, host, reference, service, ends_at FROM notification"

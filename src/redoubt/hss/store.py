@@ -236,6 +236,10 @@ class Store(Protocol):
 
     async def repository(self, impu: str, service: str) -> RepositoryData | None: ...
 
+    async def repository_count(self, number: int) -> int:
+        """How many services have repository data of a subscription's identities."""
+        ...
+
     async def notifications(self, number: int) -> list[NotificationSubscribed]:
         """Who is told of changes of a subscription's identities; those that ran out among them."""
         ...

@@ -9,7 +9,7 @@ in memory only. What two of them change at once, the store refuses to the second
 import asyncio
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
@@ -19,6 +19,10 @@ from redoubt.limits import HSS_IDENTITY_OCTETS, HSS_SUBSCRIPTIONS_CACHED
 
 REFRESH_S = 1.0
 """How long a change that another process made (a provisioning command) may stay unseen in a store of our own."""
+
+
+Watch = Callable[[Sequence[Change], Sequence[Subscription]], None]
+"""Sees what was committed, with the subscriptions as they were before."""
 
 
 class Found(Struct, frozen=True, gc=False):
@@ -40,6 +44,7 @@ class Subscriptions:
         self._wildcard_rows: list[tuple[str, int, int]] = []
         self._generation = -1
         self._looked_at = float("-inf")
+        self.watch: Watch | None = None
 
     async def find(self, impi: str, impu: str) -> Found:
         """Both, with no change of either under way; raises StoreFailed. Nothing moves until the caller awaits."""
@@ -92,6 +97,8 @@ class Subscriptions:
                 else:
                     self.forget(subscription)
             done.set_result(None)
+        if self.watch is not None:
+            self.watch(changes, touched)
 
     def forget(self, subscription: Subscription) -> None:
         """Takes it out of the cache; the next look reads the store."""

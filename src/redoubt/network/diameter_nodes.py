@@ -14,6 +14,9 @@ from redoubt.diameter.cx import CxClient
 from redoubt.diameter.cx_client import CxOverDiameter
 from redoubt.diameter.cx_server import CxServer
 from redoubt.diameter.node import Node
+from redoubt.diameter.sh_server import ShServer
+from redoubt.hss.application_changes import ApplicationChanges
+from redoubt.hss.application_data import ApplicationData
 from redoubt.hss.hss import Hss
 from redoubt.sip.service import Context
 from redoubt.transport.flow import Address
@@ -37,6 +40,10 @@ class DiameterNodes:
         identities = [peer.identity for peer in self._hss_peers()]
         cx = CxServer(context, node, hss, servers, self._config.network.realm, identities)
         servers.reach = cx.client
+        if any("sh" in peer.applications for peer in self._hss_peers()):
+            changes = ApplicationChanges(context, hss.subscriptions, hss.store)
+            data = ApplicationData(context, hss.subscriptions, hss.store, changes)
+            changes.tell(ShServer(context, node, data, self._config.network.realm))
         self._connect(node, self._hss_peers())
         return {text: await self._listen(node, text) for text in self._config.hss.diameter}
 
