@@ -96,7 +96,11 @@ class _Inlet:
         self.ports = ports[0].to_bytes(2, "big") + ports[1].to_bytes(2, "big")
 
 
-def _nothing(_set: AssociationSet) -> None:
+Keeper = Callable[[AssociationSet], None]
+"""The keeper of association sets, told that an authentic packet came, or that sequence numbers are used up."""
+
+
+def keep_nothing(_set: AssociationSet) -> None:
     """Nobody listens yet."""
 
 
@@ -126,8 +130,8 @@ class UserSpacePath:
         self._source: Address = ("", 0)
         self.fragments = Reassembler()
         self.discards = Discards()
-        self.received: Callable[[AssociationSet], None] = _nothing
-        self.exhausted: Callable[[AssociationSet], None] = _nothing
+        self.received: Keeper = keep_nothing
+        self.exhausted: Keeper = keep_nothing
         self.refused: Refused = _unheard
 
     def attach(self, outside: Outside) -> None:
