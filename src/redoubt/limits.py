@@ -151,3 +151,4 @@ HSS_POSTGRES_CONNECTIONS = 8  # of one HSS process; PostgreSQL grants a hundred 
 HALF_OPEN_SETS = 20_000
 HALF_OPEN_SETS_PER_SOURCE = 128
 ASSOCIATION_SETS_PER_IMPI = 3  # six associations a direction (TS 33.203 7.4)
+HSS_RESTORATION_OCTETS = 64 * 1024  # of one private identity's contacts with their paths; a phone's take half a kB

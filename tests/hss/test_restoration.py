@@ -14,6 +14,7 @@ from redoubt.diameter.cx import (
 from redoubt.hss.hss import Hss
 from redoubt.hss.records import ImplicitSet
 from redoubt.hss.subscriber import Subscriber
+from redoubt.limits import HSS_RESTORATION_OCTETS
 
 from .conftest import ALICE, ALICE_IMPU, S1, S2, Place, private, with_subscribers
 from .test_cx import lir, mar
@@ -112,4 +113,13 @@ async def test_it_survives_the_hss_as_the_registration_does(place: Place) -> Non
 async def test_information_about_another_private_identity_is_not_kept(hss: Hss) -> None:
     await mar(hss)
     await said(hss, T.REGISTRATION, info(impi="mallory@home.example"))
+    assert (await said(hss, T.NO_ASSIGNMENT)).restoration == ()
+
+
+async def test_what_is_too_large_is_not_kept_nor_what_it_replaces(hss: Hss) -> None:
+    await mar(hss)
+    await said(hss, T.REGISTRATION, info())
+    contact = RegisteredContact("<sip:alice@192.0.2.1>;x=" + HSS_RESTORATION_OCTETS * "y", (), "call-1", 3)
+    answer = await said(hss, T.RE_REGISTRATION, RestorationInfo(ALICE, (contact,)))
+    assert answer.result is ResultCode.SUCCESS
     assert (await said(hss, T.NO_ASSIGNMENT)).restoration == ()

@@ -10,13 +10,11 @@ Identities come canonical (`SipUri.aor`). An answer that changes something is gi
 fails answers UNABLE_TO_COMPLY, says so as a Notice, and is asked again the next time.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Self, TypeVar
 
-from redoubt.aka.sequence import SequenceExhausted
 from redoubt.config import HssConfig
 from redoubt.diameter.cx import (
     CxClient,
@@ -33,12 +31,12 @@ from redoubt.diameter.cx import (
     UserAuthorizationType,
 )
 from redoubt.hss.administration import Administration
-from redoubt.hss.authentication import AuthenticationCentre, Plan
-from redoubt.hss.keys import NotSealedHere, Seal, read_key_file
+from redoubt.hss.authentication import AuthenticationCentre
+from redoubt.hss.keys import Seal, read_key_file
 from redoubt.hss.opening import opened
-from redoubt.hss.reasons import FALSE_AUTS
+from redoubt.hss.planning import Planning
 from redoubt.hss.records import PrivateRecord, RegistrationState, Subscription
-from redoubt.hss.registration import Asked, Step, assigned, challenged, may_be_forgotten
+from redoubt.hss.registration import Asked, Step, assigned, challenged, fits, may_be_forgotten
 from redoubt.hss.reports import Reports
 from redoubt.hss.scscfs import SCscfs, told
 from redoubt.hss.servers import Servers
@@ -56,7 +54,7 @@ from redoubt.hss.store import (
     StrangerChallenged,
 )
 from redoubt.hss.subscriptions import Found, Subscriptions
-from redoubt.limits import HSS_ATTEMPTS, HSS_STRANGERS, HSS_VECTORS_PER_ANSWER
+from redoubt.limits import HSS_ATTEMPTS, HSS_STRANGERS
 from redoubt.sip.service import Context
 
 A = TypeVar("A")
@@ -77,13 +75,13 @@ class Hss:
         self.subscriptions = Subscriptions(store)
         self.servers = Servers(store)
         self.clients = SCscfs(self.servers, self.subscriptions)
-        self._config = config
         self._realm = realm.lower()
         # On a shared store every number is reserved as it is used: blocks of several processes would let SEQ fall
         # from one vector to the next, which a card refuses under the same index (TS 33.102 C.2.2).
         block = 1 if store.is_shared else config.sequence_block
         self._centre = AuthenticationCentre(seal, context.randomness, block)
         self._reports = Reports(context)
+        self._planning = Planning(context, config, self._centre, self._reports)
         self._strangers: dict[str, None] = {}  # unknown private identities that asked, oldest first
         self.administration = Administration(context, self.subscriptions, store, seal, self.clients)
 
@@ -155,7 +153,7 @@ class Hss:
             await self._take_as_long(pair, impi)
             return MultimediaAuthAnswer(pair)
         home, record, subscription, _position = pair
-        plan = self._plan(record, impu, server, count, resynchronisation)
+        plan = self._planning.plan(record, impu, server, count, resynchronisation)
         if isinstance(plan, ResultCode):
             return MultimediaAuthAnswer(plan)
         changes: list[Change] = []
@@ -233,12 +231,13 @@ class Hss:
             changes.append(Assigned(number, step.assignment))
         if step.replaced:
             changes.append(RestorationDropped(number))
+        was_registered = asked.impi in subscription.assignment.sets[asked.position].impis
         is_registered = asked.impi in step.assignment.sets[asked.position].impis
-        if is_registered and restoration is not None and restoration.impi == asked.impi:
-            if asked.kind in _REGISTERING:
-                changes.append(RestorationStored(number, asked.position, restoration))
-        elif asked.impi and is_registered != (asked.impi in subscription.assignment.sets[asked.position].impis):
-            changes.append(RestorationDropped(number, asked.impi, asked.position))  # of an earlier registration
+        told = restoration if asked.kind in _REGISTERING else None
+        if told is not None and is_registered and told.impi == asked.impi and fits(told):
+            changes.append(RestorationStored(number, asked.position, told))
+        elif asked.impi and (told is not None or is_registered != was_registered):
+            changes.append(RestorationDropped(number, asked.impi, asked.position))  # what was kept is true no more
         return changes
 
     async def location_info(self, impu: str, *, originating: bool = False) -> LocationInfoAnswer:
@@ -262,35 +261,13 @@ class Hss:
             ResultCode.UNREGISTERED_SERVICE, capabilities=subscription.provisioned.capabilities
         )
 
-    def _plan(
-        self, record: PrivateRecord, impu: str, server: int, count: int, sent: Resynchronisation | None
-    ) -> Plan | ResultCode:
-        """Which sequence numbers this MAR gets, or why none."""
-        now = asyncio.get_running_loop().time()
-        try:
-            sqn_ms = None
-            if sent is not None:
-                check = self.context.enforces("resync-mac")
-                sqn_ms = self._centre.sqn_of_card(record, sent, check_mac=check)
-                if sqn_ms is None:
-                    rejected = ResultCode.AUTHORIZATION_REJECTED
-                    return self._reports.refused("CM1", rejected, record.impi, impu, reason=FALSE_AUTS)
-                self._centre.answered(record)  # only the card itself can make a right MAC-S
-            wanted = min(count, HSS_VECTORS_PER_ANSWER)
-            granted = self._centre.granted(record, wanted, self._config.max_pending_per_user, now)
-            if granted == 0:
-                return self._reports.refused("CM1", ResultCode.TOO_BUSY, record.impi, impu)
-            return self._centre.plan(record, server, granted, sqn_ms)
-        except SequenceExhausted as fault:
-            self.context.notice("alarm", str(fault), "the card must be replaced (TS 33.102 C.1.1)")
-        except NotSealedHere:
-            self.context.notice("alarm", f"the stored keys of {record.impi} can't be opened", "import them again")
-        return ResultCode.UNABLE_TO_COMPLY
-
     async def _take_as_long(self, result: ResultCode, impi: str) -> None:
-        """A user's first vector costs a commit, so that of somebody who does not exist costs one too."""
-        known = result is not ResultCode.USER_UNKNOWN or impi in self._strangers
-        if known or not self.context.enforces("equal-answers"):
+        """A user's first vector costs a commit, so that of somebody who does not exist costs one too.
+
+        On a shared store every vector does.
+        """
+        known = impi in self._strangers and not self.store.is_shared
+        if known or result is not ResultCode.USER_UNKNOWN or not self.context.enforces("equal-answers"):
             return
         self._strangers[impi] = None
         if len(self._strangers) > HSS_STRANGERS:

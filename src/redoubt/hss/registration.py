@@ -8,8 +8,9 @@ from enum import Enum
 from msgspec import Struct
 from msgspec.structs import replace
 
-from redoubt.diameter.cx import ResultCode, ServerAssignmentType
+from redoubt.diameter.cx import RestorationInfo, ResultCode, ServerAssignmentType
 from redoubt.hss.records import Assignment, RegistrationState, SetRegistration
+from redoubt.limits import HSS_RESTORATION_OCTETS, RESTORATION_CONTACTS
 
 _NOT, _REG, _UNREG = (
     RegistrationState.NOT_REGISTERED,
@@ -131,6 +132,13 @@ def _from_another(before: Assignment, asked: Asked) -> Step:
 def may_be_forgotten(assignment: Assignment, position: int, kind: ServerAssignmentType) -> bool:
     """Whether an SAR of this kind tells that the S-CSCF knows nothing of a registration that stands (TS 23.380 4)."""
     return kind in (_T.REGISTRATION, _T.UNREGISTERED_USER, _T.NO_ASSIGNMENT) and bool(assignment.sets[position].impis)
+
+
+def fits(restoration: RestorationInfo) -> bool:
+    """Whether a phone's contacts are of a size to be kept (our rule): more is served, but not restored."""
+    contacts = restoration.contacts
+    octets = sum(len(contact.contact) + sum(map(len, contact.path)) for contact in contacts)
+    return len(contacts) <= RESTORATION_CONTACTS and octets <= HSS_RESTORATION_OCTETS
 
 
 def _walked(before: Assignment, asked: Asked) -> Step:
