@@ -4,6 +4,7 @@ The suites that run over both arrangements are listed in conftest.py; here is wh
 """
 
 import asyncio
+import contextlib
 import json
 import signal
 import socket
@@ -233,7 +234,7 @@ def up(folder: Path, only: str) -> "subprocess.Popen[bytes]":
 
 
 def appears(path: Path) -> None:
-    for _ in range(400):
+    for _ in range(1200):  # the machine may be busy
         if path.exists():
             return
         time.sleep(0.05)
@@ -258,9 +259,10 @@ async def test_two_processes_are_a_network(tmp_path: Path) -> None:
             await asyncio.to_thread(appears, state / name)
         host, port = config.p_cscf.listen[0].removeprefix("udp:").split(":")
         phone = await Client.open(card, (host, int(port)))
-        statuses = []
+        statuses: list[int] = []
         while len(statuses) < 40 and 200 not in statuses:  # the one that came first tries again after a second
-            statuses.append((await phone.registers()).status)
+            with contextlib.suppress(TimeoutError):  # a datagram of a raw phone is sent once
+                statuses.append((await phone.registers()).status)
             await asyncio.sleep(0.2)
         assert statuses[-1] == 200, statuses
         phone.close()
