@@ -192,22 +192,30 @@ async def test_beyond_its_bound_a_node_answers_too_busy_at_once_and_recovers() -
         await gate.wait()
         return message.answer()
 
-    server, where = await hss(SCSCF, handler=slow)
+    other = "icscf.ims.test"
+    server, where = await hss(SCSCF, other, handler=slow)
     raw = await (await Raw.dial(where)).introduced()
+    second = await (await Raw.dial(where)).introduced(other)
     extra = 300
-    for number in range(limits.DIAMETER_REQUESTS_IN_WORK + extra):
+    share, room = limits.DIAMETER_REQUESTS_OF_ONE_PEER, limits.DIAMETER_REQUESTS_IN_WORK
+    for number in range(share + extra):
         raw.send(raw_lir(number))
     refused = [await raw.next(10) for _ in range(extra)]
+    assert server.node.in_work == share, "the rest is for other peers"
+    for number in range(room - share + extra):
+        second.send(raw_lir(number, other))
+    refused += [await second.next(10) for _ in range(extra)]
     assert {answer.need(d.RESULT_CODE) for answer in refused} == {Result.TOO_BUSY}
     assert all(answer.is_error for answer in refused)
-    assert server.node.in_work == limits.DIAMETER_REQUESTS_IN_WORK
+    assert server.node.in_work == room
     assert any(event.status == Result.TOO_BUSY for event in server.of(Refused))
     gate.set()
-    served = [await raw.next(10) for _ in range(limits.DIAMETER_REQUESTS_IN_WORK)]
+    served = [await raw.next(10) for _ in range(share)] + [await second.next(10) for _ in range(room - share)]
     assert {answer.need(d.RESULT_CODE) for answer in served} == {2001}
     assert server.node.in_work == 0
     assert (await raw.ask(raw_lir(1_000_000))).need(d.RESULT_CODE) == 2001
     raw.close()
+    second.close()
     await closed(server)
 
 

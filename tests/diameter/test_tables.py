@@ -1,10 +1,12 @@
 """Every row of the two tables: whatever happens in whatever state, the machine is where the specification has it."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 
 from redoubt.diameter import peer_table, watchdog
+from redoubt.diameter.diagrams import peer_diagram, watchdog_diagram
 from redoubt.diameter.peer_table import TABLE, Action, Happening, State
 from redoubt.diameter.watchdog import Deed, Health, Sign, Watchdog
 from redoubt.sources import SeededRandomness
@@ -74,3 +76,10 @@ async def test_the_watchdog_does_what_its_table_says(pair: tuple[Health, Sign]) 
     row = watchdog.TABLE.get((health, sign))
     assert dog.health is (row.next if row else health)
     assert done == [deed for deed in (row.deeds if row else ()) if deed in outward]
+
+
+def test_the_documentation_shows_the_tables_as_they_are() -> None:
+    """If not: put what `diagrams` draws between the fences of docs/diameter.md."""
+    text = (Path(__file__).parents[2] / "docs" / "diameter.md").read_text()
+    drawn = [part.partition("```")[0].strip() for part in text.split("```mermaid")[1:]]
+    assert drawn == [peer_diagram(), watchdog_diagram()]

@@ -177,10 +177,11 @@ class Node:
             link.report(error.why, error.clause, error.result)
             link.answer(message.answer(error.result, error.failed))
             return
-        if self.in_work >= limits.DIAMETER_REQUESTS_IN_WORK or self._local.closing:
+        if self._local.closing or self._is_full(peer):
             self._too_busy(link, message)
         elif self._duplicates.begin(key, link, message):
             self.in_work += 1
+            peer.in_work += 1
             self._measure()
             self.context.start(self._serve(served, peer, link, message, key))
 
@@ -194,15 +195,20 @@ class Node:
             link.report(error.why, error.clause, error.result)
             answer = message.answer(error.result, error.failed)
         finally:
-            self._ended()
+            self._ended(peer)
             if answer is None:  # a fault in this node, which is recorded above us, or its end
                 answer = message.answer(Result.UNABLE_TO_COMPLY)
             self.overload.stamp(message, answer)
             sent = link.answer(answer)
             self._duplicates.end(key, sent, keep=message.command not in served.application.volatile)
 
-    def _ended(self) -> None:
+    def _is_full(self, peer: Peer) -> bool:
+        most, share = limits.DIAMETER_REQUESTS_IN_WORK, limits.DIAMETER_REQUESTS_OF_ONE_PEER
+        return self.in_work >= most or peer.in_work >= share
+
+    def _ended(self, peer: Peer) -> None:
         self.in_work -= 1
+        peer.in_work -= 1
         if self._local.closing and not self.in_work:
             self._sending.changed()
 

@@ -46,6 +46,7 @@ class Peer:
         self.state = State.CLOSED
         self.applications: frozenset[int] = frozenset()
         self.link: Link | None = None  # the open one
+        self.in_work = 0  # its requests that this node is working on
         self._local = local
         self._around = around
         self._ours: Link | None = None  # the connection that we opened: I of RFC 6733 5.6
