@@ -30,6 +30,8 @@ class ImplicitSet(Struct, frozen=True, gc=False):
 
     @property
     def identities(self) -> tuple[PublicIdentity, ...]:
+        if len(self.service_profiles) == 1:
+            return self.service_profiles[0].identities
         return tuple(identity for profile in self.service_profiles for identity in profile.identities)
 
     @property

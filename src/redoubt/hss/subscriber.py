@@ -5,6 +5,7 @@ Identities are made canonical here, so that every table may compare them as text
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from msgspec.structs import replace
 
@@ -71,15 +72,24 @@ class Subscriber:
 
 
 def canonical_impu(impu: str, field: str = "impus") -> str:
-    """sip:user@host or tel:+number, as the tables have it."""
-    try:
-        uri = parse_uri(impu)
-    except SipError as fault:
-        raise ProvisioningError(field, f"{impu!r} is no URI ({fault.why}); write sip:user@domain") from None
-    if not isinstance(uri, SipUri | TelUri) or (isinstance(uri, SipUri) and not uri.user):
-        raise ProvisioningError(field, f"{impu!r} must be sip:user@domain or tel:+number (TS 23.003 13.4)")
+    """sip:user@host or tel:+number, as the tables have it. Raises ProvisioningError."""
     if len(impu) > HSS_IDENTITY_OCTETS:
         raise ProvisioningError(field, f"an identity has at most {HSS_IDENTITY_OCTETS} characters")
+    try:
+        aor = _aor(impu)
+    except SipError as fault:
+        raise ProvisioningError(field, f"{impu!r} is no URI ({fault.why}); write sip:user@domain") from None
+    if not aor:
+        raise ProvisioningError(field, f"{impu!r} must be sip:user@domain or tel:+number (TS 23.003 13.4)")
+    return aor
+
+
+@lru_cache(1024)
+def _aor(impu: str) -> str:
+    """Remembered, for what was checked is checked again when it is stored. Empty: no public identity."""
+    uri = parse_uri(impu)
+    if not isinstance(uri, SipUri | TelUri) or (isinstance(uri, SipUri) and not uri.user):
+        return ""
     return uri.aor
 
 
@@ -129,18 +139,20 @@ def _set(one: ImplicitSet, impis: list[str]) -> ImplicitSet:
             check_criteria(profile.criteria)
         except UserDataRefused as fault:
             raise ProvisioningError("criteria", f"{fault} (TS 29.228 Annex E)") from None
-    profiles = tuple(
-        replace(profile, identities=tuple(_identity(identity) for identity in profile.identities))
-        for profile in one.service_profiles
-    )
-    return ImplicitSet(profiles, one.impis)
+    return ImplicitSet(tuple([_profile(profile) for profile in one.service_profiles]), one.impis)
+
+
+def _profile(profile: ServiceProfile) -> ServiceProfile:
+    identities = tuple([_identity(identity) for identity in profile.identities])
+    return profile if identities == profile.identities else replace(profile, identities=identities)
 
 
 def _identity(identity: PublicIdentity) -> PublicIdentity:
     if identity.wildcard:
         _check_wildcard(identity.wildcard)
         return replace(identity, impu=identity.impu or identity.wildcard)
-    return replace(identity, impu=canonical_impu(identity.impu))
+    impu = canonical_impu(identity.impu)
+    return identity if impu == identity.impu else replace(identity, impu=impu)
 
 
 def _check_wildcard(wildcard: str) -> None:
