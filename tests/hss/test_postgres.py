@@ -106,15 +106,34 @@ async def test_processes_that_hammer_the_same_users_never_use_a_number_twice(pla
     await hss.close()
 
 
-async def _hammered(url: str) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "hss.hammer", url]
+async def test_killed_processes_leave_no_number_for_another_to_repeat(place: Place) -> None:
+    hss = await place.open()
+    await hss.administration.add([Subscriber.simple(private(CROWD[0]), f"sip:{CROWD[0]}")])
+    issued: list[dict[str, Any]] = []
+    for _ in range(3):
+        children = [await _hammer(place.url, n, 10_000, CROWD[0]) for n in range(2)]
+        for child in children:
+            assert child.stdout is not None
+            issued += [json.loads(await child.stdout.readline()) for _ in range(10)]
+            child.kill()
+        for child in children:
+            output, _ = await child.communicate()
+            issued += [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith(b"\n")]
+    sqns = [one["sqn"] >> 5 for one in issued]
+    assert len(sqns) >= 60 and len(set(sqns)) == len(sqns)
+    _assert_in_order_of_time(sorted(issued, key=lambda one: int(one["sqn"])))
+    assert (await lir(hss, f"sip:{CROWD[0]}"))[0] is ResultCode.SUCCESS
+    await hss.close()
+
+
+async def _hammer(url: str, number: int, rounds: int, *impis: str) -> asyncio.subprocess.Process:
+    arguments = ("-u", "-m", "hss.hammer", url, f"sip:scscf{number}.{REALM}", str(rounds), *impis)
     folder = Path(__file__).parents[1]
-    children = [
-        await asyncio.create_subprocess_exec(
-            *command, f"sip:scscf{n}.{REALM}", str(ROUNDS), *CROWD, cwd=folder, stdout=subprocess.PIPE
-        )
-        for n in range(PROCESSES)
-    ]
+    return await asyncio.create_subprocess_exec(sys.executable, *arguments, cwd=folder, stdout=subprocess.PIPE)
+
+
+async def _hammered(url: str) -> list[dict[str, Any]]:
+    children = [await _hammer(url, n, ROUNDS, *CROWD) for n in range(PROCESSES)]
     outputs = await asyncio.gather(*(child.communicate() for child in children))
     return [json.loads(line) for output, _ in outputs for line in output.splitlines()]
 
