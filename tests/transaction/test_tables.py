@@ -47,9 +47,9 @@ class _Nothing:
 
 def _machine(kind: str, flow: Flow, around: Surroundings, ended: Callable[[], None]) -> Any:
     if kind == "server invite":
-        return server_invite.InviteServer(flow, around, ended)
+        return server_invite.InviteServer((), flow, around, lambda _key: ended())
     if kind == "server":
-        return server_noninvite.NonInviteServer(flow, around, ended)
+        return server_noninvite.NonInviteServer((), flow, around, lambda _key: ended())
     if kind == "client":
         return client_noninvite.NonInviteClient(flow, b"x", around, lambda _r: None, ended)
     return client_invite.InviteClient(flow, b"x", around, _Nothing(), lambda _r: None, ended)

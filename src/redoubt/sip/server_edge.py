@@ -6,7 +6,6 @@ RFC 3261 18.1.2, 18.2.1, 8.2, 9.2, 16.3; RFC 3581; RFC 4320. What a service answ
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from redoubt import limits
@@ -19,11 +18,11 @@ from redoubt.sip.message import MalformedMessage, Request, Response, parse_messa
 from redoubt.sip.resolver import DEFAULT_PORT
 from redoubt.sip.server_invite import InviteServer
 from redoubt.sip.server_noninvite import NonInviteServer
-from redoubt.sip.server_table import Key, ServerTable, ServerTransaction, key_of
+from redoubt.sip.server_table import ServerTable, ServerTransaction, key_of
 from redoubt.sip.service import Context, Exchange, Root, Service, answer, conclude, contained
 from redoubt.sip.stack_wire import Wire, named
-from redoubt.sip.transaction import Surroundings
-from redoubt.sip.transaction_timers import TIMER_C_S, profile_of
+from redoubt.sip.transaction import Key, Surroundings
+from redoubt.sip.transaction_timers import PROFILES, TIMER_C_S, Patience, profile_of
 from redoubt.sip.validate import check_request
 from redoubt.sip.way_back import way_back
 from redoubt.transport.flow import Address, Flow, FlowFailed, Zone
@@ -53,6 +52,15 @@ class Edge:
     draining: bool = False
     running: set[asyncio.Task[None]] = field(default_factory=set)
     _cancellable: dict[Key, Root] = field(default_factory=dict)
+    _trying: dict[Zone, Patience[NonInviteServer, Request]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._trying = {zone: Patience(profile.trying_s, _say_trying) for zone, profile in PROFILES.items()}
+
+    def close(self) -> None:
+        """No 100 is due any more."""
+        for patience in self._trying.values():
+            patience.close()
 
     # ---- octets
 
@@ -143,8 +151,7 @@ class Edge:
             machine.provisional(request.response(100).to_bytes())
         else:
             deadline = now + profile.transaction_s
-            machine.request_held = request
-            self.around.lanes.after(profile.trying_s, partial(_trying, machine))
+            self._trying[flow.zone].begin(machine, request)
         root = Root(self.context, deadline, lambda response: self._upward(machine, response))
         if isinstance(machine, InviteServer):
             self._cancellable[key] = root
@@ -162,7 +169,10 @@ class Edge:
                 self._finish(machine, response, root.deadline)
             await conclude(root, request.call_id)
         finally:
-            self._cancellable.pop(key, None)
+            if isinstance(machine, InviteServer):
+                self._cancellable.pop(key, None)
+            else:
+                self._trying[exchange.flow.zone].met(machine)
             self._leave()
 
     def _ack(self, request: Request, via: Via, flow: Flow, entrance: Entrance) -> None:
@@ -280,10 +290,9 @@ class Edge:
         self.context.refused(0, why, clause, method=method, call_id=message.call_id, source=source)
 
 
-def _trying(machine: NonInviteServer) -> None:
-    """RFC 4320 4.1. The lane holds the machine for seconds after its answer, but not the request."""
-    if machine.request_held is not None:
-        machine.provisional(machine.request_held.response(100).to_bytes())
+def _say_trying(machine: NonInviteServer, request: Request) -> None:
+    """RFC 4320 4.1."""
+    machine.provisional(request.response(100).to_bytes())
 
 
 def _replace_top_via(request: Request, via: Via) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from functools import partial
 
-from redoubt.sip.transaction import Row, Surroundings, nothing
+from redoubt.sip.transaction import Key, Row, Surroundings, nothing
 from redoubt.sip.transaction_timers import ACCEPTED_S, profile_of
 from redoubt.transport.flow import Flow, FlowFailed
 
@@ -36,9 +36,10 @@ class Event(IntEnum):
 class InviteServer:
     """Sends 100 at once, repeats a failure until its ACK, lets every 2xx through."""
 
-    __slots__ = ("_around", "_ended", "_interval_s", "data", "flow", "state")
+    __slots__ = ("_around", "_ended", "_interval_s", "data", "flow", "key", "state")
 
-    def __init__(self, flow: Flow, around: Surroundings, ended: Callable[[], object]) -> None:
+    def __init__(self, key: Key, flow: Flow, around: Surroundings, ended: Callable[[Key], None]) -> None:
+        self.key = key
         self.flow = flow
         self.state = State.PROCEEDING
         self.data: bytes | None = None
@@ -125,7 +126,7 @@ class InviteServer:
 
     def _end(self) -> None:
         self.data = None
-        self._ended()
+        self._ended(self.key)
 
 
 _send, _repeat, _end = InviteServer._transmit, InviteServer._repeat, InviteServer._end

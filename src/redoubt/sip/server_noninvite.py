@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from enum import IntEnum
 
-from redoubt.sip.message import Request
-from redoubt.sip.transaction import Row, Surroundings, nothing
+from redoubt.sip.transaction import Key, Row, Surroundings, nothing
 from redoubt.sip.transaction_timers import profile_of
 from redoubt.transport.flow import Flow, FlowFailed
 
@@ -27,13 +26,13 @@ class Event(IntEnum):
 class NonInviteServer:
     """Absorbs retransmissions; once completed it holds no more than the octets of its response."""
 
-    __slots__ = ("_around", "_ended", "data", "flow", "request_held", "state")
+    __slots__ = ("_around", "_ended", "data", "flow", "key", "state")
 
-    def __init__(self, flow: Flow, around: Surroundings, ended: Callable[[], object]) -> None:
+    def __init__(self, key: Key, flow: Flow, around: Surroundings, ended: Callable[[Key], None]) -> None:
+        self.key = key
         self.flow = flow
         self.state = State.TRYING
         self.data: bytes | None = None
-        self.request_held: Request | None = None  # until there is an answer: what a 100 would be made of
         self._around = around
         self._ended = ended
 
@@ -54,7 +53,6 @@ class NonInviteServer:
         """None: nothing is sent, and retransmissions are absorbed in silence."""
         if self.state < State.COMPLETED:
             self.data = data
-            self.request_held = None
         self._advance(Event.FINAL)
 
     def drop(self) -> None:
@@ -88,8 +86,8 @@ class NonInviteServer:
         self._advance(Event.TIMER_J)
 
     def _end(self) -> None:
-        self.data = self.request_held = None
-        self._ended()
+        self.data = None
+        self._ended(self.key)
 
 
 _send, _complete, _end = NonInviteServer._transmit, NonInviteServer._complete, NonInviteServer._end

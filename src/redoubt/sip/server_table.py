@@ -1,17 +1,14 @@
 """The server transactions of a node (RFC 3261 17.2.3): which one a request belongs to, and room for new ones."""
 
-from functools import partial
-
 from redoubt import limits
 from redoubt.sip.headers.via import Via
 from redoubt.sip.message import Request
 from redoubt.sip.server_invite import InviteServer
 from redoubt.sip.server_noninvite import NonInviteServer
-from redoubt.sip.transaction import Surroundings
+from redoubt.sip.transaction import Key, Surroundings
 from redoubt.transport.flow import Flow
 
 ServerTransaction = InviteServer | NonInviteServer
-Key = tuple[object, ...]
 MAGIC_COOKIE = "z9hG4bK"
 
 
@@ -22,6 +19,7 @@ class ServerTable:
         self._around = around
         self._limit = limit
         self._live: dict[Key, ServerTransaction] = {}
+        self._ended = self._forget  # one callable for all
 
     def __len__(self) -> int:
         return len(self._live)
@@ -33,17 +31,19 @@ class ServerTable:
         """A new transaction whose responses go out on `reply`."""
         if len(self._live) >= self._limit:
             self._make_room()
-        ended = partial(self._live.pop, key, None)
         machine: ServerTransaction
         if method == "INVITE":
-            machine = InviteServer(reply, self._around, ended)
+            machine = InviteServer(key, reply, self._around, self._ended)
         else:
-            machine = NonInviteServer(reply, self._around, ended)
+            machine = NonInviteServer(key, reply, self._around, self._ended)
         self._live[key] = machine
         return machine
 
     def close(self) -> None:
         self._live.clear()
+
+    def _forget(self, key: Key) -> None:
+        self._live.pop(key, None)
 
     def _make_room(self) -> None:
         """The oldest that are answered end early; those whose answer is awaited are bounded by limits.EXCHANGES."""

@@ -81,6 +81,7 @@ class Stack:
             await asyncio.wait(running)
         self._clients.close()
         self._servers.close()
+        self._edge.close()
         self._lanes.close()
         for server in self._listening:
             server.close()

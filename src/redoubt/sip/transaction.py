@@ -13,6 +13,7 @@ from redoubt.sip.message import Response
 from redoubt.sip.transaction_timers import Lanes
 from redoubt.transport.flow import Flow
 
+Key = tuple[object, ...]  # what tells server transactions apart (RFC 3261 17.2.3)
 M = TypeVar("M")  # the machine
 S = TypeVar("S")  # its states
 

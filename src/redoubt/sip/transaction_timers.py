@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Generic, TypeVar
 
 from redoubt.transport.flow import Flow, Zone
 
@@ -38,11 +39,12 @@ class TimerProfile:
 
 CORE = TimerProfile(0.5, 4.0, 5.0)
 ACCESS = TimerProfile(2.0, 16.0, 17.0)  # TS 24.229 table 7.7.1: at the UE, and towards it
+PROFILES = {Zone.ACCESS: ACCESS, Zone.CORE: CORE}
 
 
 def profile_of(flow: Flow) -> TimerProfile:
     """The values for transactions on a flow."""
-    return ACCESS if flow.zone is Zone.ACCESS else CORE
+    return PROFILES[flow.zone]
 
 
 class Lanes:
@@ -78,3 +80,52 @@ class Lanes:
             self._handles[delay_s] = self._loop.call_at(lane[0][0], partial(self._fire, delay_s, lane))
         else:
             self._handles.pop(delay_s, None)
+
+
+
+T = TypeVar("T")
+W = TypeVar("W")
+
+
+class Patience(Generic[T, W]):
+    """Who waits, the longest first: after `delay_s` `lost` gets what is kept for each that still waits.
+
+    Most are met in time and leave nothing behind, as a lane's timer would.
+    """
+
+    def __init__(self, delay_s: float, lost: Callable[[T, W], None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._delay_s = delay_s
+        self._lost = lost
+        self._waiting: dict[T, tuple[float, W]] = {}
+        self._handle: asyncio.TimerHandle | None = None
+
+    def begin(self, who: T, kept: W) -> None:
+        """It waits from now on."""
+        due = self._loop.time() + self._delay_s
+        self._waiting[who] = (due, kept)
+        if self._handle is None:
+            self._handle = self._loop.call_at(due, self._ring)
+
+    def met(self, who: T) -> None:
+        """It waits no longer."""
+        self._waiting.pop(who, None)
+
+    def close(self) -> None:
+        """Forgets everybody."""
+        self._waiting.clear()
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def _ring(self) -> None:
+        now = self._loop.time() + SLACK_S
+        self._handle = None
+        while self._waiting:
+            who = next(iter(self._waiting))
+            due, kept = self._waiting[who]
+            if due > now:
+                self._handle = self._loop.call_at(due, self._ring)
+                return
+            del self._waiting[who]
+            self._lost(who, kept)

@@ -36,7 +36,7 @@ class Subscription:
     queued_at: float = 0.0  # where it stands in the queue of expiries
     version: int = -1
     cseq: int = 0
-    impus: frozenset[str] = frozenset()
+    impus: tuple[str, ...] = ()
 
 
 class Subscriptions:
@@ -106,8 +106,8 @@ class Subscriptions:
     def _live(self, subscription: Subscription) -> list[Binding]:
         return [binding for binding in self._watched(subscription) if not binding.is_ending]
 
-    def _impus_of(self, subscription: Subscription) -> frozenset[str]:
-        return subscription.impus or frozenset((subscription.impu,))
+    def _impus_of(self, subscription: Subscription) -> tuple[str, ...]:
+        return subscription.impus or (subscription.impu,)
 
     async def _subscribe(self, subscription: Subscription) -> None:
         """SUBSCRIBE by TS 24.229 5.2.3; failure is told and leaves nothing, the next registration tries again."""
@@ -157,8 +157,8 @@ class Subscriptions:
         if info.version <= subscription.version:
             return
         subscription.version = info.version
-        impus = frozenset([registration.aor for registration in info.registrations])
-        subscription.impus = impus if info.full else subscription.impus | impus
+        impus = tuple([registration.aor for registration in info.registrations])
+        subscription.impus = impus if info.full else tuple(dict.fromkeys((*subscription.impus, *impus)))
         for registration in info.registrations:
             bindings = self._bindings.of_impu(registration.aor)
             for contact in registration.contacts:
