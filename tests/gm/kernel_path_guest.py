@@ -4,6 +4,7 @@ The phone lives in another network namespace and process. Prints one line of JSO
 """
 
 import asyncio
+import dataclasses
 import json
 import os
 import socket
@@ -78,6 +79,7 @@ async def network(suite: Suite) -> dict[str, object]:
         collided = False
     except PathFailed:
         collided = True
+    usage = dataclasses.astuple(path.usage(begun))
     survived = len(xfrm.counters())
     state = begun.state.value
     associations.close()
@@ -87,7 +89,7 @@ async def network(suite: Suite) -> dict[str, object]:
     seen = {
         "suite": str(suite), "heard": heard, "answers": answers, "stray": path.stray, "state": state,
         "counters": counters, "collided": collided, "survived": survived, "left": left, "swept": swept,
-        "after": xfrm.sweep(),
+        "after": xfrm.sweep(), "usage": usage,
     }  # fmt: skip
     path.close()
     return seen

@@ -7,7 +7,7 @@ from typing import TypeVar
 from redoubt.gm.admission import Admission, Attempt
 from redoubt.gm.agreement import AgreementPolicy, Ends, Mode, choose, client_list
 from redoubt.gm.allocation import Allocator
-from redoubt.gm.associations import Associations, AssociationSet, PhoneKey, Role
+from redoubt.gm.associations import Associations, AssociationSet, PhoneKey, Role, Usage
 from redoubt.gm.half_open import HalfOpen
 from redoubt.gm.states import Event, Row, State
 from redoubt.secret import Secret
@@ -43,6 +43,9 @@ class Ducts:
 
     def remove(self, association_set: AssociationSet) -> None:
         del self.installed[association_set.number]
+
+    def usage(self, association_set: AssociationSet) -> Usage:
+        return Usage()
 
 
 class Node:

@@ -83,6 +83,8 @@ def test_the_kernels_path_carries_messages_and_leaves_nothing_behind(booted: Res
         assert each["state"] == "answered", each
         assert each["counters"][str(NETWORK_ENDS.spi_s)] == [len(SIZES), True], each
         assert each["counters"][str(PHONE_ENDS.spi_s)] == [len(SIZES), True], each
+        sent, _, received, _, replayed, bad_tags = each["usage"]
+        assert (sent, received, replayed, bad_tags) == (len(SIZES), len(SIZES), 0, 0), each
         assert (each["collided"], each["survived"]) == (True, 4), each
         assert (each["left"], each["swept"], each["after"]) == (0, 8, 0), each
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from redoubt.gm.algorithms import Suite
-from redoubt.gm.associations import AssociationSet
+from redoubt.gm.associations import AssociationSet, Usage
 from redoubt.gm.esp import SEQUENCE_MAX, Drop
 from redoubt.gm.packets import UdpEnvelope
 from redoubt.gm.states import State
@@ -215,6 +215,24 @@ def test_on_a_bad_wire_each_message_arrives_once_at_most_and_unchanged() -> None
     played(story, Network(5, loss=0.1, duplicate=0.2, reorder=0.3))
 
 
+def test_each_end_counts_what_a_set_carried_and_refused() -> None:
+    async def story(gm: Gm, wire: Network) -> None:
+        trace = Trace()
+        theirs, mine = await registered(gm)
+        wire.tap(trace)
+        flow_of(mine).send(b"x" * 100)
+        await asyncio.sleep(1)
+        (packet,) = trace.packets
+        wire.inject(packet.source, packet.target, packet.payload)
+        wire.inject(packet.source, packet.target, packet.payload[:4] + b"\0\0\1\0" + packet.payload[8:])
+        await asyncio.sleep(1)
+        inside = 2 * 28 + len(REGISTER) + 100
+        assert gm.network.tunnel.usage(theirs) == Usage(1, 28 + len(OK), 2, inside, 1, 1)
+        assert phone_of(gm, mine).tunnel.usage(mine) == Usage(2, inside, 1, 28 + len(OK))
+
+    played(story)
+
+
 # ---- NAT
 
 
@@ -412,7 +430,7 @@ def test_an_ended_set_carries_nothing_either_way() -> None:
         flow_of(mine).send(b"OPTIONS")
         await asyncio.sleep(1)
         assert gm.network.messages == [REGISTER]
-        assert gm.network.refused[-1][0] is Drop.UNKNOWN_SPI
+        assert gm.network.refused[-1][0] is Drop.EXPIRED
         assert flow.is_closed()
         with pytest.raises(FlowFailed):
             flow.send(INVITE)

@@ -80,6 +80,18 @@ class AssociationSet:
         return f"AssociationSet({self.number}, {self.phone.key.impi}, {self.state.value})"
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a set has carried and refused, as its path counted."""
+
+    sent_packets: int = 0
+    sent_octets: int = 0
+    received_packets: int = 0
+    received_octets: int = 0
+    replayed: int = 0
+    bad_tags: int = 0
+
+
 class PathFailed(Exception):
     """A path could not set up a set; the message says why. Nothing is installed then."""
 
@@ -92,6 +104,9 @@ class Path(Protocol):
 
     def remove(self, association_set: AssociationSet) -> None:
         """Nothing passes on it any more, and its keys are forgotten."""
+
+    def usage(self, association_set: AssociationSet) -> Usage:
+        """The counters of a living set."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ A set is four states and four policies, the protocol no part of them (TS 33.203 
 dropped here: the kernel's policies speak of known ends only (requirement row 33).
 """
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from redoubt.gm.agreement import Ends
 from redoubt.gm.algorithms import Encryption, EspKeys, Integrity, Suite
-from redoubt.gm.associations import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role
+from redoubt.gm.associations import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role, Usage
 from redoubt.gm.transforms import AEAD_TAG_OCTETS, TAG_OCTETS
 from redoubt.gm.user_space import Keeper, keep_nothing
 from redoubt.limits import ESP_REPLAY_WINDOW
@@ -127,6 +128,17 @@ class KernelPath:
         for way in ways[:2]:
             del self._by_ends[way.between.target_port, (way.between.source, way.between.source_port)]
         self._unmake(_removals(ways))
+
+    def usage(self, association_set: AssociationSet) -> Usage:
+        """Read back from the kernel. Whole packets, where user space counts what they carry."""
+        out, back = Counter[str](), Counter[str]()
+        for way in self._ways[association_set]:
+            found = self._xfrm.counters_of(way.between.target, way.spi)
+            side = out if way.direction is Direction.OUT else back
+            side.update(packets=found.packets, octets=found.octets, replayed=found.replayed, bad_tags=found.bad_tags)
+        return Usage(
+            out["packets"], out["octets"], back["packets"], back["octets"], back["replayed"], back["bad_tags"]
+        )
 
     # ---- inside
 

@@ -6,12 +6,13 @@ and a forger may not; in transport mode the phone's address is part of what the 
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from redoubt.gm.associations import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role
+from redoubt.gm.associations import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role, Usage
 from redoubt.gm.esp import Drop, InboundAssociation, OutboundAssociation, SequenceExhausted
 from redoubt.gm.fragments import Reassembler
 from redoubt.gm.packets import (
@@ -26,6 +27,7 @@ from redoubt.gm.packets import (
     parse_udp,
 )
 from redoubt.gm.transforms import transform
+from redoubt.limits import ENDED_SPIS_REMEMBERED
 from redoubt.sources import Randomness
 from redoubt.transport.flow import Address, EspAssociation, Flow, FlowFailed, Zone
 from redoubt.transport.udp import OnDatagram
@@ -127,6 +129,7 @@ class UserSpacePath:
         self._outside: Outside | None = None
         self._inlets: dict[int, _Inlet] = {}
         self._channels: dict[AssociationSet, _Channel] = {}
+        self._ended: OrderedDict[int, None] = OrderedDict()
         self._source: Address = ("", 0)
         self.fragments = Reassembler()
         self.discards = Discards()
@@ -183,10 +186,21 @@ class UserSpacePath:
         channel = self._channels.pop(association_set)
         for inlet in channel.inlets:
             del self._inlets[inlet.association.spi]
+            self._ended[inlet.association.spi] = None
+        while len(self._ended) > ENDED_SPIS_REMEMBERED:
+            self._ended.popitem(last=False)
         channel.inlets, channel.flow, channel.outer = [], None, None
         if channel.keepalive is not None:
             channel.keepalive.cancel()
         self.fragments.forget(association_set.number)
+
+    def usage(self, association_set: AssociationSet) -> Usage:
+        channel = self._channels[association_set]
+        sent, came = channel.outbound.traffic, [inlet.association.traffic for inlet in channel.inlets]
+        return Usage(
+            sent.packets, sent.octets, sum(each.packets for each in came), sum(each.octets for each in came),
+            sum(each.replayed for each in came), sum(each.bad_tags for each in came),
+        )  # fmt: skip
 
     # ---- out
 
@@ -291,7 +305,8 @@ class UserSpacePath:
             self.discards.malformed += 1
         else:
             self.discards.unknown_spi += 1
-            self._refuse(Drop.UNKNOWN_SPI, int.from_bytes(data[:SPI_OCTETS], "big"))
+            spi = int.from_bytes(data[:SPI_OCTETS], "big")
+            self._refuse(Drop.EXPIRED if spi in self._ended else Drop.UNKNOWN_SPI, spi)
 
     def _misuse(self, inlet: _Inlet) -> None:
         self.discards.selector += 1

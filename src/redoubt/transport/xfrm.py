@@ -197,6 +197,19 @@ class Xfrm:
         """Of all states that carry our mark."""
         return [counters for _, counters in self._states()]
 
+    def counters_of(self, target: str, spi: int) -> Counters:
+        """Of one state. Raises XfrmError when the kernel has none."""
+        self._sequence += 1
+        asked = self._sequence
+        _, _, ident = delete_state(target, spi)
+        self._socket.send(self._framed(Message.GET_STATE, 0, asked, ident))
+        while True:
+            for answer, sequence, found in self._read():
+                if sequence == asked and answer == ERROR:
+                    raise XfrmError(os.strerror(-int.from_bytes(found[:4], "little", signed=True)))
+                if sequence == asked:
+                    return _state(found)[1]
+
     def sweep(self) -> int:
         """Removes every state and policy with our mark: what a process that is no more left. How many there were."""
         removals = [delete_state(target, counters.spi) for target, counters in self._states()]
@@ -241,18 +254,8 @@ class Xfrm:
                 yield found
 
     def _states(self) -> list[tuple[str, Counters]]:
-        states = []
-        for found in self._dump(Message.GET_STATE, b""):
-            daddr, spi, _ = _ID.unpack_from(found, _SELECTOR.size)
-            at = _SELECTOR.size + _ID.size + 16 + _LIFETIME.size
-            octets, packets, _, _ = _USED.unpack_from(found, at)
-            _, replayed, bad_tags = _STATISTICS.unpack_from(found, at + _USED.size)
-            _, reqid, family, *_ = _STATE_TAIL.unpack_from(found, at + _USED.size + _STATISTICS.size)
-            if reqid & OWNED_MASK == OWNED:
-                target = socket.inet_ntop(family, daddr if family == socket.AF_INET6 else daddr[:4])
-                number = int.from_bytes(spi, "big")
-                states.append((target, Counters(number, reqid, octets, packets, replayed, bad_tags)))
-        return states
+        states = [_state(found) for found in self._dump(Message.GET_STATE, b"")]
+        return [(target, each) for target, each in states if each.reqid & OWNED_MASK == OWNED]
 
     def _policies(self) -> list[bytes]:
         """What names each policy of ours in a removal: selector, index, direction."""
@@ -262,6 +265,17 @@ class Xfrm:
             if any(reqid & OWNED_MASK == OWNED for reqid in _template_reqids(policy[_POLICY_OCTETS:])):
                 found.append(policy[: _SELECTOR.size] + struct.pack("=IBxxx", index, direction))
         return found
+
+
+def _state(found: bytes) -> tuple[str, Counters]:
+    """Where a state leads, and its counters (struct xfrm_usersa_info)."""
+    daddr, spi, _ = _ID.unpack_from(found, _SELECTOR.size)
+    at = _SELECTOR.size + _ID.size + 16 + _LIFETIME.size
+    octets, packets, _, _ = _USED.unpack_from(found, at)
+    _, replayed, bad_tags = _STATISTICS.unpack_from(found, at + _USED.size)
+    _, reqid, family, *_ = _STATE_TAIL.unpack_from(found, at + _USED.size + _STATISTICS.size)
+    target = socket.inet_ntop(family, daddr if family == socket.AF_INET6 else daddr[:4])
+    return target, Counters(int.from_bytes(spi, "big"), reqid, octets, packets, replayed, bad_tags)
 
 
 def _template_reqids(attributes: bytes) -> Iterator[int]:
