@@ -19,6 +19,7 @@ from redoubt.diameter.cx import Cx
 from redoubt.events import EventStream
 from redoubt.hss.hss import Hss
 from redoubt.hss.keys import create_key, write_key_file
+from redoubt.hss.rest_token import write_token_file
 from redoubt.network.configuration import from_tree
 from redoubt.network.diameter_nodes import DiameterNodes
 from redoubt.network.dispatch import Dispatch
@@ -96,6 +97,7 @@ class Network:
         """A whole network on loopback with ports that the system chooses, and a state directory that goes with it."""
         folder = tempfile.TemporaryDirectory(prefix="redoubt-")
         write_key_file(Path(folder.name) / Config().hss.key_file, create_key(SystemRandomness()))
+        write_token_file(Path(folder.name) / Config().hss.rest_token_file, SystemRandomness())
         tree: dict[str, dict[str, Any]] = {
             "p-cscf": {"listen": ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"], "core": ["udp:127.0.0.1:0"]},
             "i-cscf": {"listen": ["udp:127.0.0.1:0"]},
