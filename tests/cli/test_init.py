@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 import sys
 import urllib.error
 import urllib.request
@@ -12,18 +13,15 @@ from redoubt.network.run import Network
 MAIN = "from redoubt.cli import main; main()"
 
 
-async def test_init_makes_the_token_and_the_key_for_their_owner_only(tmp_path: Path) -> None:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", MAIN, "init", "--json", "--config", str(tmp_path / "redoubt.toml"),
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    output, _ = await process.communicate()
+def test_init_makes_the_token_and_the_key_for_their_owner_only(tmp_path: Path) -> None:
+    words = ("init", "--json", "--config", str(tmp_path / "redoubt.toml"))
+    output = subprocess.run([sys.executable, "-c", MAIN, *words], check=True, capture_output=True, text=True).stdout
     made = json.loads(output)
     for name in ("key", "token"):
         path = Path(made[name])
         assert path.stat().st_mode & 0o777 == 0o600
         assert len(path.read_text().strip()) >= 43
-        assert path.read_text().strip() not in output.decode()
+        assert path.read_text().strip() not in output
 
 
 async def test_a_network_serves_the_rest_api_where_it_is_told_to() -> None:
