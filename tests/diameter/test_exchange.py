@@ -67,6 +67,21 @@ async def test_a_bug_costs_its_own_request_only() -> None:
     await closed(client, server)
 
 
+async def test_an_answer_that_cannot_be_written_costs_its_own_request_only() -> None:
+    async def broken(message: DiameterMessage, peer: Peer) -> DiameterMessage:
+        answer = message.answer()
+        answer.avps.append(Avp(1, 0, 0, "text"))  # type: ignore[arg-type]
+        return answer
+
+    server, where = await hss(SCSCF, handler=broken)
+    client = await cscf((HSS, where))
+    assert await result(client) == Result.UNABLE_TO_COMPLY
+    assert len(server.of(Bug)) == 1
+    assert (server.node.in_work, server.node.peers[SCSCF].in_work) == (0, 0)
+    assert not server.node._duplicates._working
+    await closed(client, server)
+
+
 async def test_a_fault_of_the_peer_is_answered_with_the_code_that_it_carries() -> None:
     async def strict(message: DiameterMessage, peer: Peer) -> DiameterMessage:
         message.need(d.SERVER_NAME)

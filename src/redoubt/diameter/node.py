@@ -73,6 +73,7 @@ class Node:
         self.in_work = 0
         self._sending = Sending(self._local, self.peers)
         self._served: dict[int, Served] = {}
+        self._working: set[asyncio.Task[None]] = set()
         self._duplicates = Duplicates(loop.time)
         self._door = Door(self._local, self.peers, self._add)
         self._streams = Streams()
@@ -150,6 +151,8 @@ class Node:
         self._local.closing = True
         self._streams.close()
         await self._sending.until(lambda: not self.in_work, DRAIN_S)
+        for task in self._working:
+            task.cancel()
         for peer in self.peers.values():
             peer.stop()
         await self._sending.until(
@@ -183,7 +186,11 @@ class Node:
             self.in_work += 1
             peer.in_work += 1
             self._measure()
-            self.context.start(self._serve(served, peer, link, message, key))
+            # not `context.start`, whose bound would drop the request unanswered: this has a bound of its own
+            work = self.context.guarded(self._serve(served, peer, link, message, key))
+            task = asyncio.get_running_loop().create_task(work)
+            self._working.add(task)
+            task.add_done_callback(self._working.discard)
 
     async def _serve(
         self, served: Served, peer: Peer, link: Link, message: DiameterMessage, key: tuple[str, int, int]
@@ -198,9 +205,13 @@ class Node:
             self._ended(peer)
             if answer is None:  # a fault in this node, which is recorded above us, or its end
                 answer = message.answer(Result.UNABLE_TO_COMPLY)
-            self.overload.stamp(message, answer)
-            sent = link.answer(answer)
-            self._duplicates.end(key, sent, keep=message.command not in served.application.volatile)
+            sent = b""
+            try:
+                self.overload.stamp(message, answer)
+                sent = link.answer(answer)
+            finally:
+                sent = sent or link.answer(message.answer(Result.UNABLE_TO_COMPLY))
+                self._duplicates.end(key, sent, keep=message.command not in served.application.volatile)
 
     def _is_full(self, peer: Peer) -> bool:
         most, share = limits.DIAMETER_REQUESTS_IN_WORK, limits.DIAMETER_REQUESTS_OF_ONE_PEER
