@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from redoubt.gm.algorithms import EspKeys, Suite, expand
+from redoubt.gm.algorithms import expand
 from redoubt.gm.packets import UDP, UdpEnvelope
+from redoubt.gm.wireshark import line, lines_of
 from redoubt.sim import Network, run
 from redoubt.sim.packet import Trace
 
 from .ends import Gm, flow_of
 from .suites import CBC_SHA1, CK, GMAC, IK, SUITES, sender
-from .wireshark import PRESENT, association, capture, dissected, in_ip
+from .wireshark import PRESENT, capture, dissected, in_ip
 
 pytestmark = pytest.mark.skipif(not PRESENT, reason="tshark is not installed")
 
@@ -33,7 +34,7 @@ def test_every_suite_is_decrypted_and_authenticated_in_both_modes(tmp_path: Path
     (inner,) = UdpEnvelope(("10.0.0.7", 31000), ("192.0.2.1", 5062)).wrap(OPTIONS)
     for number, suite in enumerate(READABLE):
         outbound = sender(suite, 0x2000 + number)
-        associations.append(association(suite, expand(suite, CK, IK), 0x2000 + number))
+        associations.append(line(suite, expand(suite, CK, IK), 0x2000 + number))
         packets.append(in_ip("10.0.0.7", "192.0.2.1", UDP, in_udp(outbound.seal(inner, 4))))
         packets.append(in_ip("10.0.0.7", "192.0.2.1", ESP, outbound.seal(inner[20:], UDP)))
     capture(tmp_path / "suites.pcap", packets)
@@ -51,25 +52,22 @@ def test_one_changed_bit_is_a_bad_tag_to_tshark_as_well(tmp_path: Path) -> None:
     packet = bytearray(sender().seal(OPTIONS, UDP))
     packet[40] ^= 1
     capture(tmp_path / "changed.pcap", [in_ip("10.0.0.7", "192.0.2.1", ESP, bytes(packet))])
-    keys = association(CBC_SHA1, expand(CBC_SHA1, CK, IK), 0x1001)
+    keys = line(CBC_SHA1, expand(CBC_SHA1, CK, IK), 0x1001)
     assert dissected(tmp_path / "changed.pcap", [keys], "esp.icv_bad", "esp.icv_good") == [["1", "0"]]
 
 
 @pytest.mark.parametrize(
-    ("host", "phone", "family"), [("192.0.2.1", "10.0.0.7", "IPv4"), ("2001:db8::1", "2001:db8::7", "IPv6")]
+    ("host", "phone"), [("192.0.2.1", "10.0.0.7"), ("2001:db8::1", "2001:db8::7")], ids=["ipv4", "ipv6"]
 )
-def test_a_conversation_through_the_tunnel_is_read_whole(
-    tmp_path: Path, host: str, phone: str, family: str
-) -> None:
-    trace, known = Trace(), list[tuple[Suite, EspKeys, int]]()
+def test_a_conversation_through_the_tunnel_is_read_whole(tmp_path: Path, host: str, phone: str) -> None:
+    trace, known = Trace(), list[str]()
     large = OPTIONS[:-2] + b"Subject: " + b"x" * 4000 + b"\r\n\r\n"
 
     async def conversation(wire: Network) -> None:
         gm = await Gm.open(host=host)
         wire.tap(trace)
         theirs, mine = gm.challenge(await gm.phone(host=phone))
-        agreement = mine.agreement
-        known.extend((agreement.suite, mine.keys, spi) for spi in (agreement.network.spi_s, agreement.phone.spi_s))
+        known.extend(lines_of(theirs))
         for message in (OPTIONS, large):
             flow_of(mine).send(message)
             await asyncio.sleep(1)
@@ -85,7 +83,7 @@ def test_a_conversation_through_the_tunnel_is_read_whole(
     ]  # fmt: skip
     capture(tmp_path / "tunnel.pcap", packets)
     seen = dissected(
-        tmp_path / "tunnel.pcap", [association(*each, family) for each in known], "esp.icv_good", "esp.icv_bad",
+        tmp_path / "tunnel.pcap", known, "esp.icv_good", "esp.icv_bad",
         "sip.Method", "sip.Subject", decode=("udp.port==6001,sip", "udp.port==31005,sip"),
     )  # fmt: skip
     assert {(good, bad) for good, bad, *_ in seen} == {("1", "0")}

@@ -5,22 +5,10 @@ import struct
 import subprocess
 from pathlib import Path
 
-from redoubt.gm.algorithms import Encryption, EspKeys, Integrity, Suite
 from redoubt.gm.packets import ones_complement, packed
 
 PRESENT = shutil.which("tshark") is not None
 RAW_IP = 101  # link type of packets without a link
-ENCRYPTION = {
-    Encryption.AES_CBC: "AES-CBC [RFC3602]",
-    Encryption.AES_GCM: "AES-GCM with 16 octet ICV [RFC4106]",
-    Encryption.DES_EDE3_CBC: "TripleDES-CBC [RFC2451]",
-    Encryption.NULL: "NULL",
-}
-INTEGRITY = {
-    Integrity.HMAC_SHA_1_96: "HMAC-SHA-1-96 [RFC2404]",
-    Integrity.HMAC_MD5_96: "HMAC-MD5-96 [RFC2403]",
-    Integrity.NULL: "NULL",
-}
 
 
 def capture(file: Path, packets: list[bytes]) -> None:
@@ -39,23 +27,14 @@ def in_ip(source: str, target: str, protocol: int, payload: bytes) -> bytes:
     return head[:10] + total.to_bytes(2, "big") + head[12:] + payload
 
 
-def association(suite: Suite, keys: EspKeys, spi: int, family: str = "IPv4") -> str:
-    """A line of Wireshark's table of ESP associations."""
-    encryption = keys.encryption.reveal() + keys.salt.reveal()
-    fields = (
-        family, "*", "*", f"0x{spi:08x}", ENCRYPTION[suite.encryption], "0x" + encryption.hex() if encryption else "",
-        INTEGRITY[suite.integrity], "0x" + keys.integrity.reveal().hex() if keys.integrity else "",
-    )  # fmt: skip
-    return "uat:esp_sa:" + ",".join(f'"{field}"' for field in fields)
-
-
 def dissected(file: Path, associations: list[str], *fields: str, decode: tuple[str, ...] = ()) -> list[list[str]]:
     """The fields of each packet."""
     command = [
         "tshark", "-n", "-r", str(file), "-o", "esp.enable_encryption_decode:TRUE",
         "-o", "esp.enable_authentication_check:TRUE", "-o", "udp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE",
         "-o", "esp.enable_null_encryption_decode_heuristic:FALSE", "-o", "ip.defragment:TRUE",
-        *(part for line in associations for part in ("-o", line)), *(part for way in decode for part in ("-d", way)),
+        *(part for line in associations for part in ("-o", f"uat:esp_sa:{line}")),
+        *(part for way in decode for part in ("-d", way)),
         "-T", "fields", *(part for field in fields for part in ("-e", field)),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
