@@ -92,13 +92,14 @@ class Deregistered(Event, frozen=True, kw_only=True, tag=True, gc=False):
 
 
 class CallEnded(Event, frozen=True, kw_only=True, tag=True, gc=False):
-    """A session attempt ended: `status` of the INVITE's final response."""
+    """A session attempt ended, or a message was answered: `status` of the final response; 0 after a BYE."""
 
     call_id: str
     caller: str
     callee: str
     status: int
     why: str = ""
+    method: str = "INVITE"
 
 
 class MessageSeen(Event, frozen=True, kw_only=True, tag=True, gc=False):

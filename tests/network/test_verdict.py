@@ -6,7 +6,7 @@ import base64
 import pytest
 
 from redoubt.diameter.cx import ServerCapabilities
-from redoubt.events import Fault
+from redoubt.events import Fault, Refused
 from redoubt.hss.subscriber import PrivateIdentity, Subscriber
 from redoubt.network.verdict import Attempt, attempts
 from redoubt.secret import Secret
@@ -190,9 +190,43 @@ async def test_a_call_to_a_user_without_a_phone_is_explained() -> None:
         alice = await net.registered("alice")
         invite = alice.make("INVITE", net.impu("bob"), None, AS_SDP, body=SDP)
         assert (await alice.ask(invite)).status == 480
-        attempt = last(net, invite.call_id)
-        assert not attempt.passed and "480" in attempt.verdict + attempt.seen
-        assert attempt.verdict
+        explained(last(net, invite.call_id), Fault.CALLEE, step="INVITE", clause="TS 24.229 5.3.2.1")
+
+
+async def test_a_call_to_nobody_is_explained_by_the_function_that_found_out() -> None:
+    """TS 24.229 5.3.2.1: whoever refused it on the way, the I-CSCF knows why."""
+    async with home() as net:
+        alice = await net.registered("alice")
+        nobody = f"sip:nobody@{net.realm}"
+        invite = alice.make("INVITE", nobody, None, AS_SDP, body=SDP)
+        assert (await alice.ask(invite)).status == 404
+        for about in (invite.call_id, nobody):
+            attempt = last(net, about)
+            explained(attempt, Fault.IDENTITY, step="INVITE", clause="TS 24.229 5.3.2.1")
+            assert "in the i-cscf" in attempt.verdict
+        (refused,) = [event for event in net.events(Refused) if event.call_id == invite.call_id]
+        assert refused.node == "i-cscf"
+
+
+async def test_a_message_is_explained_whether_it_arrived_or_not() -> None:
+    """RFC 3428 7: its final response is all there is to know."""
+    async with home() as net:
+        alice, bob = await pair(net)
+        text = alice.make("MESSAGE", bob.card.impu, None, ("Content-Type", "text/plain"), body=b"hello")
+        alice.send(text)
+        received = await bob.request("MESSAGE")
+        assert "still going on" in last(net, text.call_id).verdict
+        bob.respond(received, 200)
+        await alice.final(text)
+        attempt = last(net, text.call_id)
+        verdict = f"{bob.card.impu} answered the MESSAGE of {alice.card.impu} with 200"
+        assert attempt.passed and verdict in attempt.verdict
+        refused = alice.make("MESSAGE", bob.card.impu, None, ("Content-Type", "text/plain"), body=b"again")
+        alice.send(refused)
+        bob.respond(await bob.request("MESSAGE"), 415)
+        await alice.final(refused)
+        attempt = last(net, refused.call_id)
+        assert not attempt.passed and "the MESSAGE ended with 415" in attempt.verdict
 
 
 @pytest.mark.parametrize(("status", "clause"), [(486, "RFC 3261 21.4.24"), (603, "RFC 3261 21.6.2")])

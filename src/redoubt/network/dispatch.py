@@ -23,8 +23,10 @@ class Dispatch:
     def __call__(self, request: Request, exchange: Exchange) -> Answer:
         found = self._own.get(destination(request))
         if found is None:
+            exchange.node = self._context.node  # what goes wrong on the way out went wrong there
             return self._outbound(request, exchange)
         name, service = found
+        exchange.node = name
         if not self._context.events.tracing:
             return service(request, exchange)
         return self._traced(name, service, request, exchange)

@@ -113,7 +113,8 @@ def _facts(deciding: Evidence | None, evidence: list[Evidence]) -> dict[str, Any
                 "advice": advice,
             }
         case CallEnded():
-            return {**empty, "verdict": f"the call ended with {deciding.status} {deciding.why}".rstrip()}
+            what = "call" if deciding.method == "INVITE" else deciding.method
+            return {**empty, "verdict": f"the {what} ended with {deciding.status} {deciding.why}".rstrip()}
     raise AssertionError(deciding)
 
 
@@ -124,6 +125,8 @@ def _good_news(evidence: list[Evidence]) -> str:
                 return f"registered {event.impu} at {event.contact} for {event.expires_s} s"
             case Deregistered():
                 return f"deregistered {event.impu} ({event.cause})"
-            case CallEnded():
+            case CallEnded(method="INVITE"):
                 return f"{event.caller} and {event.callee} were connected"
+            case CallEnded():
+                return f"{event.callee} answered the {event.method} of {event.caller} with {event.status} {event.why}"
     return "still going on, every check so far held"

@@ -19,7 +19,7 @@ from redoubt.sip.errors import SipError
 from redoubt.sip.fields import MAX_FORWARDS
 from redoubt.sip.message import Request, Response
 from redoubt.sources import Clock, Randomness
-from redoubt.transport.flow import Flow, internal_flow
+from redoubt.transport.flow import Flow, Internal, internal_flow
 
 Answer = Coroutine[Any, Any, Response | None]  # the final response, awaited; None for an ACK
 OnResponse = Callable[[Response], None]  # may change the response in place
@@ -85,11 +85,12 @@ class Context:
         method: str = "",
         call_id: str = "",
         source: str = "",
+        node: str = "",
     ) -> None:
         self.events.emit(
             Refused(
                 at=self.clock.now(),
-                node=self.node,
+                node=node or self.node,
                 status=status,
                 why=why,
                 clause=clause,
@@ -102,9 +103,10 @@ class Context:
     def notice(self, level: str, what: str, advice: str = "") -> None:
         self.events.emit(Notice(at=self.clock.now(), node=self.node, level=level, what=what, advice=advice))
 
-    def bug(self, call_id: str) -> None:
+    def bug(self, call_id: str, node: str = "") -> None:
         """Records the exception that is being handled."""
-        self.events.emit(Bug(at=self.clock.now(), node=self.node, call_id=call_id, traceback=traceback.format_exc()))
+        trace = traceback.format_exc()
+        self.events.emit(Bug(at=self.clock.now(), node=node or self.node, call_id=call_id, traceback=trace))
 
 
 class Cancellation:
@@ -160,13 +162,14 @@ class Root:
 class Exchange:
     """What is true of one transaction at one function: the flow that the request came on, and the way back."""
 
-    __slots__ = ("_on_response", "_parent", "flow", "root")
+    __slots__ = ("_on_response", "_parent", "flow", "node", "root")
 
     def __init__(
         self, flow: Flow, root: Root, parent: "Exchange | None" = None, on_response: OnResponse | None = None
     ) -> None:
         self.flow = flow
         self.root = root
+        self.node = ""  # the function of this process that it was handed to; empty: the one whose door it came in by
         self._parent = parent
         self._on_response = on_response
 
@@ -237,13 +240,20 @@ async def answer(service: Service, request: Request, exchange: Exchange) -> Resp
             fault.clause,
             method=request.method,
             call_id=request.get("Call-ID") or "",
-            source=f"{exchange.flow.remote[0]}:{exchange.flow.remote[1]}",
+            source=_source(exchange.flow),
+            node=exchange.node,
         )
         response = refusal(request, fault, context)
     except Exception:  # noqa: BLE001 - the one edge: a bug costs its own exchange only
-        context.bug(request.get("Call-ID") or "")
+        context.bug(request.get("Call-ID") or "", exchange.node)
         response = refusal(request, SipError(500, "a fault in this node"), context)
     return response if response is None else exchange.passed(response)
+
+
+def _source(flow: Flow) -> str:
+    """Who sent it: an address, or the function of this process."""
+    security = flow.security
+    return security.caller if isinstance(security, Internal) else f"{flow.remote[0]}:{flow.remote[1]}"
 
 
 def refusal(request: Request, fault: SipError, context: Context) -> Response | None:

@@ -1,6 +1,7 @@
 """The I-CSCF (TS 24.229 5.3): asks the HSS which S-CSCF serves a user, and sends the request there."""
 
 import asyncio
+from typing import NamedTuple
 
 from redoubt.config import ICscfConfig
 from redoubt.cscf.icscf.selection import candidates
@@ -13,7 +14,7 @@ from redoubt.diameter.cx import (
     UserAuthorizationAnswer,
     UserAuthorizationType,
 )
-from redoubt.events import Fault
+from redoubt.events import Check, Fault
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import P_ASSERTED_IDENTITY, P_SERVED_USER, P_VISITED_NETWORK_ID, ROUTE
 from redoubt.sip.message import Request, Response
@@ -21,10 +22,21 @@ from redoubt.sip.service import Answer, Context, Exchange, Service, forward
 from redoubt.sip.uri import OtherUri, SipUri, TelUri, Uri, parse_uri
 
 REGISTRATION_CLAUSE = "TS 24.229 5.3.1.2"
+LOCATION_CLAUSE = "TS 24.229 5.3.2.1"
+CAPABLE = "an S-CSCF has the capabilities that the user needs"
 # An S-CSCF that answers so, or not at all, does not serve the user now: another one may (TS 24.229 5.3.1.3).
 ELSEWHERE = frozenset((408, 480, 503))
 # Who is not known here is challenged all the same, by an S-CSCF that says no (requirement row 77).
 UNKNOWN = frozenset((ResultCode.USER_UNKNOWN, ResultCode.IDENTITY_NOT_REGISTERED))
+
+
+class Unlocated(NamedTuple):
+    """Why nobody serves a called user: the response, and the verdict's words."""
+
+    status: int
+    rule: str
+    fault: Fault
+    advice: str
 
 
 class ICscf:
@@ -67,16 +79,17 @@ class ICscf:
     async def route(self, request: Request, exchange: Exchange, originating: bool) -> Response | None:
         """TS 24.229 5.3.2: LIR for who is called, or for who calls when a server calls in its name (;orig)."""
         identity = _served_user(request) if originating else request.request_uri
-        answer = await self._locate(identity, originating)
+        answer = await self._locate(request, identity, originating)
         if answer.server_name:
             server = answer.server_name
         elif answer.result is ResultCode.UNREGISTERED_SERVICE or answer.capabilities is not None:
             servers = candidates(self._config.servers, answer.capabilities)
             if not servers:
-                raise SipError(504, "no S-CSCF has the capabilities that the user needs", "TS 24.229 5.3.2.1")
+                wanted = Unlocated(504, CAPABLE, Fault.POLICY, "see i-cscf.servers")
+                raise self._unlocated(request, identity, wanted, str(answer.capabilities))
             server = servers[0]
         else:
-            raise SipError(404, "the user is not known", "TS 24.229 5.3.2.1")
+            raise self._unlocated(request, identity, _UNKNOWN_USER, answer.result.name)
         request.push("Route", f"<{server};lr{';orig' if originating else ''}>")
         return await forward(self._next, request, exchange, self._context.node)
 
@@ -105,8 +118,7 @@ class ICscf:
     def _candidates(self, register: RegisterRequest, answer: UserAuthorizationAnswer) -> list[str]:
         servers = candidates(self._config.servers, answer.capabilities)
         if not servers:
-            rule = "an S-CSCF has the capabilities that the user needs"
-            self._report(register, rule, str(answer.capabilities), Fault.POLICY, "see i-cscf.servers")
+            self._report(register, CAPABLE, str(answer.capabilities), Fault.POLICY, "see i-cscf.servers")
             raise SipError(504, "no S-CSCF can be chosen", REGISTRATION_CLAUSE)
         return servers
 
@@ -134,25 +146,31 @@ class ICscf:
 
     # ---- everything else
 
-    async def _locate(self, identity: Uri, originating: bool) -> LocationInfoAnswer:
+    async def _locate(self, request: Request, identity: Uri, originating: bool) -> LocationInfoAnswer:
         """LIR (TS 29.228 6.1.4). A telephone number in a SIP URI is asked for as the tel URI first (5.3.2.1)."""
         answer = LocationInfoAnswer(ResultCode.USER_UNKNOWN)
         for impu in _spellings(identity):
             try:
                 answer = await self._cx.location_info(impu, originating=originating)
             except HssUnavailable as fault:
-                raise SipError(504, "the HSS does not answer", "TS 24.229 5.3.2.1") from fault
+                raise self._unlocated(request, identity, _HSS_SILENT, "no answer") from fault
             if answer.result is not ResultCode.USER_UNKNOWN:
                 break
         if answer.result.is_success:
             return answer
-        if answer.result is ResultCode.USER_UNKNOWN:
-            raise SipError(404, f"{identity} is not known", "TS 24.229 5.3.2.1")
-        if answer.result is ResultCode.IDENTITY_NOT_REGISTERED:
-            raise SipError(480, f"{identity} is not registered", "TS 24.229 5.3.2.1")
-        if answer.result is ResultCode.TOO_BUSY:
-            raise SipError(503, "the HSS is too busy", "TS 29.228 6.1.4", (("Retry-After", "60"),))
-        raise SipError(500, f"the HSS answered {answer.result.name}", "TS 24.229 5.3.2.1")
+        raise self._unlocated(request, identity, _UNLOCATED.get(answer.result, _HSS_REFUSES), answer.result.name)
+
+    def _unlocated(self, request: Request, identity: Uri, wrong: Unlocated, seen: str) -> SipError:
+        """The refusal that is owed, with its check for `redoubt explain`."""
+        self._context.events.emit(
+            Check(
+                at=self._context.clock.now(), node=self._context.node, call_id=request.call_id, step=request.method,
+                rule=wrong.rule, passed=False, impu=identity.aor, expected="SUCCESS", seen=seen, fault=wrong.fault,
+                clause=LOCATION_CLAUSE, advice=wrong.advice,
+            )
+        )  # fmt: skip
+        retry = (("Retry-After", "60"),) if wrong.status == 503 else ()
+        return SipError(wrong.status, f"{identity}: it does not hold that {wrong.rule}", LOCATION_CLAUSE, retry)
 
     def _pop_own_route(self, request: Request) -> bool:
         """Takes our own Route off; true if it has ;orig (TS 24.229 5.3.2.1A)."""
@@ -206,6 +224,21 @@ _REFUSALS: dict[ResultCode, _Refusal] = {
         403,
     ),
     ResultCode.TOO_BUSY: ("the HSS has room for the request", Fault.HSS, "the HSS is overloaded", 503),
+}
+
+
+# The same for a call or message, whose caller is authenticated and may know (TS 24.229 5.3.2.1, TS 29.228 6.1.4).
+_UNKNOWN_USER = Unlocated(
+    404, "the called user is known", Fault.IDENTITY, "compare the address with `redoubt subscriber list`"
+)
+_HSS_SILENT = Unlocated(504, "the HSS answers", Fault.HSS, "is the HSS running?")
+_HSS_REFUSES = Unlocated(500, "the HSS says who serves the called user", Fault.HSS, "look at the HSS's notices")
+_UNLOCATED = {
+    ResultCode.USER_UNKNOWN: _UNKNOWN_USER,
+    ResultCode.IDENTITY_NOT_REGISTERED: Unlocated(
+        480, "the called user is registered", Fault.CALLEE, "the called phone must register first"
+    ),
+    ResultCode.TOO_BUSY: Unlocated(503, "the HSS has room for the request", Fault.HSS, "the HSS is overloaded"),
 }
 
 

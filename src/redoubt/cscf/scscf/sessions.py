@@ -57,7 +57,7 @@ class Sessions:
         if vector is not None and "orig-ioi" not in vector:
             request.set("P-Charging-Vector", f"{vector};orig-ioi={self._realm}")
         response = await forward(self._next, request, exchange, self._context.node)
-        if request.method == "INVITE":
+        if request.method == "INVITE" or request.method == "MESSAGE":
             self._note_end(request, response)
         return response
 
@@ -214,7 +214,8 @@ class Sessions:
             request.push("Record-Route", self._own_route)
 
     def _note_end(self, request: Request, response: Response | None) -> None:
-        if response is not None and response.status >= 300:
+        """A call that was answered ends with its BYE."""
+        if response is not None and (response.status >= 300 or request.method == "MESSAGE"):
             self._ended(request, response.status, response.reason)
 
     def _ended(self, request: Request, status: int, why: str = "") -> None:
@@ -228,6 +229,7 @@ class Sessions:
                 callee=request.to.uri.aor,
                 status=status,
                 why=why,
+                method="MESSAGE" if request.method == "MESSAGE" else "INVITE",
             )
         )
 
