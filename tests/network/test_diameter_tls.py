@@ -10,6 +10,7 @@ import trustme
 
 from redoubt.config import Config, ConfigError
 from redoubt.events import Check, EventStream, Registered
+from redoubt.network.commands import commands
 from redoubt.network.run import Network
 from redoubt.sources import SeededRandomness
 
@@ -74,6 +75,17 @@ async def test_phones_register_and_call_through_an_hss_behind_tls(tmp_path: Path
         assert len(net.events(Registered)) == 2
         links = [peer.link for node in net.network.diameter.nodes.values() for peer in node.peers.values()]
         assert [link.flow.transport for link in links if link is not None] == ["tls", "tls"]
+
+
+async def test_status_tells_how_it_stands_with_each_peer(tmp_path: Path) -> None:
+    async with apart(Office(tmp_path), HSS, CSCFS) as net:
+        await up(net)
+        status = await commands(net.network)["status"]({})
+        shown = {
+            (peer["node"], peer["peer"], peer["state"], peer["health"], peer["transport"])
+            for peer in status["diameter"]
+        }
+        assert shown == {(node, HSS[0], "open, by us", "okay", "tls") for node in ("i-cscf", "s-cscf")}
 
 
 @pytest.mark.parametrize(

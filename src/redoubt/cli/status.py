@@ -47,6 +47,8 @@ def _print(status: dict[str, Any]) -> None:
         console.print(f"[bold red]protections off: {', '.join(status['protections_off'])}[/]")
     print_rows(["function", "address"], [[name, address] for address, name in status["listening"].items()])
     print_rows(["table", "entries"], [[name, str(size)] for name, size in status["tables"].items()])
+    if peers := status["diameter"]:
+        print_rows(list(peers[0]), [[str(value) for value in peer.values()] for peer in peers], "Diameter")
     for event in status["events"]:
         kind = event.pop("type")
         console.print(

@@ -46,6 +46,19 @@ class Served:
     commands: frozenset[int]
 
 
+@dataclass(frozen=True, slots=True)
+class PeerState:
+    """`waiting`: our requests to it without an answer yet; `in_work`: its requests that we work on."""
+
+    node: str
+    peer: str
+    state: str
+    health: str
+    transport: str
+    waiting: int
+    in_work: int
+
+
 class Node:
     """Made inside a running loop. Raises ValueError for certificates that can't be used."""
 
@@ -145,6 +158,21 @@ class Node:
         return await self._sending.until(
             lambda: all(peer.is_open for peer in self.peers.values() if peer.config.connect), timeout_s
         )
+
+    def peer_states(self) -> list[PeerState]:
+        """How it stands with each peer, for an operator."""
+        return [
+            PeerState(
+                self.context.node,
+                peer.identity,
+                peer.state.value,
+                peer.health.value,
+                peer.link.flow.transport if peer.link is not None else "",
+                len(peer.link.pending) if peer.link is not None else 0,
+                peer.in_work,
+            )
+            for peer in self.peers.values()
+        ]
 
     async def close(self) -> None:
         """Finishes what is in work, says good-bye to all peers, and ends."""

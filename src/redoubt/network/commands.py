@@ -1,6 +1,7 @@
 """What the control socket offers: status, explain, and changes to subscribers of the running HSS."""
 
 import asyncio
+from dataclasses import asdict
 from typing import Any
 
 import msgspec
@@ -25,6 +26,7 @@ def commands(network: Network) -> dict[str, Command]:
             "protections_off": list(network.config.test.protections_off),
             "up_s": asyncio.get_running_loop().time() - began,
             "tables": network.table_sizes(),
+            "diameter": [asdict(peer) for node in network.diameter.nodes.values() for peer in node.peer_states()],
             "events": [msgspec.to_builtins(event) for event in recent],
         }
 
