@@ -120,6 +120,7 @@ FRAGMENTS_PER_DATAGRAM = 64  # the largest datagram in pieces of the tunnel's MT
 FRAGMENTED_DATAGRAMS = 4_096  # incomplete ones of all phones
 FRAGMENTED_DATAGRAMS_PER_SOURCE = 4  # of one association set: a phone sends its messages one after the other
 FRAGMENTS_OCTETS = 16 * 1024 * 1024  # of incomplete datagrams: beyond it the oldest go
+LEDGER_SLOT_OCTETS = 2_048  # what a set leaves for a restart: a record of about 700 octets with two algorithms
 REFUSING_SOURCES = 1_024  # addresses whose bad packets are counted one by one
 ENDED_SPIS_REMEMBERED = 4_096  # so that a late packet is told from a stranger's
 REASSEMBLY_S = 30.0  # RFC 8200 4.5 allows 60, RFC 1122 3.3.2 asks for as much; SIP retransmits long before

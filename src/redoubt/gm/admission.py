@@ -3,6 +3,7 @@
 TS 33.203 7.1, 7.4 and 7.5. An attempt that has proved nothing never costs a set that has (requirement rows 42, 47).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from redoubt.gm.agreement import Agreement, AgreementPolicy, Mechanisms, Offer, server_list, written
@@ -89,6 +90,18 @@ class Admission:
         if over is None:
             self._half_open.add(begun)
         return begun
+
+    def adopt(self, beginning: Beginning, enter: Callable[[], AssociationSet]) -> AssociationSet:
+        """A set of a former process: its SPIs and ports are its own again. Raises Taken and PathFailed."""
+        impi, address, agreement = beginning.phone.impi, beginning.address, beginning.agreement
+        self._allocator.adopt(impi, address, agreement.network, agreement.phone)
+        try:
+            adopted = enter()
+        except PathFailed:
+            self._allocator.release(impi, address, agreement.network, agreement.phone)
+            raise
+        self._of_impi.setdefault(impi, []).append(adopted)
+        return adopted
 
     # ---- inside
 

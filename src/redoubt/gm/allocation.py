@@ -74,6 +74,17 @@ class Allocator:
             if place.owners.get(thing, (phone, 0))[0] != phone:
                 raise Taken(f"{thing[0]} {thing[1]} at {address} is another phone's")
         ours = self._ends(place, phone, address, theirs)
+        self._enter(place, phone, address, ours, theirs)
+        return ours
+
+    def adopt(self, phone: Hashable, address: str, ours: Ends, theirs: Ends) -> None:
+        """What a former process gave. Raises Taken."""
+        place = self._addresses.get(address) or _Address()
+        if {ours.spi_c, ours.spi_s} & self._spis or ours.port_c in place.client_ports:
+            raise Taken(f"an SPI or port towards {address} was given twice")
+        self._enter(place, phone, address, ours, theirs)
+
+    def _enter(self, place: _Address, phone: Hashable, address: str, ours: Ends, theirs: Ends) -> None:
         self._addresses[address] = place
         self._spis |= {ours.spi_c, ours.spi_s}
         place.claim(phone, theirs)
@@ -82,7 +93,6 @@ class Allocator:
         place.server_ports[phone] = (ours.port_s, sets + 1)
         if not sets:
             place.server_load[ours.port_s] = place.server_load.get(ours.port_s, 0) + 1
-        return ours
 
     def release(self, phone: Hashable, address: str, ours: Ends, theirs: Ends) -> None:
         """Takes back what `allocate` gave; once."""

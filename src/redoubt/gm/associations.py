@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from redoubt.gm.agreement import Agreement
 from redoubt.gm.algorithms import EspKeys
+from redoubt.gm.ledger import Ledger, Slot
 from redoubt.gm.states import CARRIES_REQUESTS, CONFIRMED, TABLE, Event, Life, Row, State
 from redoubt.secret import Secret
 from redoubt.transport.flow import EspAssociation, Flow
@@ -69,6 +70,7 @@ class AssociationSet:
     state: State = State.TEMPORARY
     rank: int = 0
     flow: Flow | None = None
+    slot: Slot = field(default_factory=Slot)
     timer: asyncio.TimerHandle | None = None
 
     @property
@@ -130,8 +132,9 @@ Listener = Callable[[AssociationSet, State, Event, Row | None], None]
 class Associations:
     """The sets of one end. All times are the running loop's."""
 
-    def __init__(self, role: Role, path: Path) -> None:
+    def __init__(self, role: Role, path: Path, ledger: Ledger | None = None) -> None:
         self._loop = asyncio.get_running_loop()
+        self._ledger = ledger
         self._role = role
         self._path = path
         self._numbers = 0
@@ -179,18 +182,31 @@ class Associations:
     def begin(self, beginning: Beginning) -> AssociationSet:
         """A temporary set, ready for packets before the 401 leaves or its answer does (TS 33.203 7.2)."""
         now = self._loop.time()
-        phone = self.phones.get(beginning.phone) or Phone(beginning.phone)
-        self._numbers += 1
-        begun = AssociationSet(
-            self._numbers, phone, beginning.agreement, beginning.keys, beginning.address, beginning.inner,
-            beginning.call_id, beginning.nonce, beginning.vouched, now, now + REG_AWAIT_AUTH_S,
-        )  # fmt: skip
-        begun.flow = self._path.install(begun)
-        self.phones[phone.key] = phone
-        phone.sets.append(begun)
-        self.sets[begun.number] = begun
-        self._schedule(begun)
+        begun = self._new(beginning, now, self._ledger.claim() if self._ledger is not None else Slot())
+        begun.ends_at = now + REG_AWAIT_AUTH_S
+        self._enter(begun)
         return begun
+
+    def adopt(
+        self, beginning: Beginning, slot: Slot, state: State, rank: int, ends_at: float, registered: dict[str, float]
+    ) -> AssociationSet:
+        """A set of a former process, as its slot tells. Times are this loop's. Raises PathFailed."""
+        adopted = self._new(beginning, self._loop.time(), slot)
+        adopted.state, adopted.rank, adopted.ends_at = state, rank, ends_at
+        self._ranks = max(self._ranks, rank)
+        self._enter(adopted)
+        lasting = adopted.phone.registered
+        for impu, until in registered.items():
+            lasting[impu] = max(until, lasting.get(impu, until))
+        return adopted
+
+    def reconcile(self) -> None:
+        """After sets were adopted: a process may have died between the two halves of a change."""
+        for phone in list(self.phones.values()):
+            self._settle(phone)
+            newest = max((each for each in phone.sets if each.state is State.IN_USE), key=_rank, default=None)
+            if newest is not None:
+                self._supersede(newest)
 
     def received(self, carrier: AssociationSet) -> None:
         """An authentic packet came. Paths need only say so in the states of WAITS_FOR_MESSAGE."""
@@ -258,6 +274,29 @@ class Associations:
             self._remove(each)
 
     # ---- inside
+
+    def _new(self, beginning: Beginning, now: float, slot: Slot) -> AssociationSet:
+        phone = self.phones.get(beginning.phone) or Phone(beginning.phone)
+        self._numbers += 1
+        return AssociationSet(
+            self._numbers, phone, beginning.agreement, beginning.keys, beginning.address, beginning.inner,
+            beginning.call_id, beginning.nonce, beginning.vouched, now, now, slot=slot,
+        )  # fmt: skip
+
+    def _enter(self, new: AssociationSet) -> None:
+        try:
+            new.flow = self._path.install(new)
+        except PathFailed:
+            self._give_back(new.slot)
+            raise
+        self.phones[new.phone.key] = new.phone
+        new.phone.sets.append(new)
+        self.sets[new.number] = new
+        self._schedule(new)
+
+    def _give_back(self, slot: Slot) -> None:
+        if self._ledger is not None:
+            self._ledger.give_back(slot)
 
     def _authenticated(self, carrier: AssociationSet) -> None:
         """TS 24.229 5.2.2.2, 200 (OK). A phone that began without protection has lost or left the older sets, which end
@@ -329,6 +368,8 @@ class Associations:
             gone.timer.cancel()
             gone.timer = None
         self._path.remove(gone)
+        self._give_back(gone.slot)
+        gone.slot = Slot()
         gone.keys, gone.flow = FORGOTTEN, None  # whoever has the flow still finds it closed
         del self.sets[gone.number]
         gone.phone.sets.remove(gone)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from struct import Struct
+from typing import Protocol
 
 from redoubt.gm.transforms import HEADER_OCTETS, Transform
 from redoubt.limits import ESP_REPLAY_WINDOW
@@ -88,14 +89,27 @@ class Traffic:
     dummies: int = 0
 
 
+class Words(Protocol):
+    """Numbers of 32 bits by their place: a list, or memory that outlives the process."""
+
+    def __getitem__(self, place: int, /) -> int: ...
+
+    def __setitem__(self, place: int, number: int, /) -> None: ...
+
+
+Marks = tuple[Words, int]
+"""Where a sequence number is noted, for a process that takes over: numbers, and which of them."""
+
+
 class OutboundAssociation:
     """Sends. `after` is the last sequence number that may have been used before a restart."""
 
-    __slots__ = ("_align", "_transform", "sequence", "spi", "traffic")
+    __slots__ = ("_align", "_marks", "_place", "_transform", "sequence", "spi", "traffic")
 
-    def __init__(self, spi: int, transform: Transform, after: int = 0) -> None:
+    def __init__(self, spi: int, transform: Transform, after: int = 0, marks: Marks | None = None) -> None:
         self.spi = spi
         self.sequence = after
+        self._marks, self._place = marks if marks is not None else ([0], 0)
         self.traffic = Traffic()
         self._transform = transform
         self._align = transform.align_octets
@@ -105,7 +119,7 @@ class OutboundAssociation:
         sequence = self.sequence + 1
         if sequence > SEQUENCE_MAX:
             raise SequenceExhausted
-        self.sequence = sequence
+        self.sequence = self._marks[self._place] = sequence
         padding = _TRAILERS[-(len(payload) + TRAILER_OCTETS) % self._align]
         header = _HEADER.pack(self.spi, sequence)
         packet = header + self._transform.seal(header, payload + padding + bytes((next_header,)))
@@ -126,7 +140,9 @@ def _unheard(_reason: Drop, _spi: int) -> None:
 class InboundAssociation:
     """Receives. `refused` hears of each packet that led to nothing."""
 
-    __slots__ = ("_align", "_least", "_overhead", "_transform", "refused", "spi", "traffic", "window")
+    __slots__ = (
+        "_align", "_least", "_marks", "_overhead", "_place", "_transform", "refused", "spi", "traffic", "window",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -134,8 +150,10 @@ class InboundAssociation:
         transform: Transform,
         window: ReplayWindow | None = None,
         refused: Callable[[Drop, int], None] = _unheard,
+        marks: Marks | None = None,
     ) -> None:
         self.spi = spi
+        self._marks, self._place = marks if marks is not None else ([0], 0)
         self.window = window or ReplayWindow()
         self.traffic = Traffic()
         self.refused = refused
@@ -160,6 +178,7 @@ class InboundAssociation:
             self.traffic.bad_tags += 1
             return self._refuse(Drop.BAD_TAG)
         window.accept(sequence)
+        self._marks[self._place] = window.highest
         padding, next_header = plaintext[-2], plaintext[-1]
         end = len(plaintext) - TRAILER_OCTETS - padding
         if end < 0 or plaintext[end:-1] != _TRAILERS[padding]:

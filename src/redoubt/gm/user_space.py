@@ -13,8 +13,9 @@ from enum import Enum
 from typing import Protocol
 
 from redoubt.gm.associations import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role, Usage
-from redoubt.gm.esp import Drop, InboundAssociation, OutboundAssociation, SequenceExhausted
+from redoubt.gm.esp import Drop, InboundAssociation, OutboundAssociation, ReplayWindow, SequenceExhausted
 from redoubt.gm.fragments import Reassembler
+from redoubt.gm.ledger import RECEIVED_CLIENT, RECEIVED_SERVER, SENT
 from redoubt.gm.packets import (
     IP_IN_IP,
     IPV6_IN_IP,
@@ -165,19 +166,25 @@ class UserSpacePath:
         except ValueError as error:
             raise PathFailed(f"no tunnel between {self._here} and {there}: {error}") from error
         cipher = transform(agreement.suite, association_set.keys, self._randomness)
-        outbound = OutboundAssociation(theirs.spi_s, cipher)
+        slot = association_set.slot
+        outbound = OutboundAssociation(theirs.spi_s, cipher, slot.start(SENT), (slot.words, slot.at + SENT))
         channel = _Channel(association_set, envelope, outbound)
-        for spi, ports in ((mine.spi_s, (theirs.port_c, mine.port_s)), (mine.spi_c, (theirs.port_s, mine.port_c))):
+        for spi, ports, word in (
+            (mine.spi_s, (theirs.port_c, mine.port_s), RECEIVED_SERVER),
+            (mine.spi_c, (theirs.port_s, mine.port_c), RECEIVED_CLIENT),
+        ):
             if spi in self._inlets:
                 raise PathFailed(f"SPI {spi} is in use")
-            inbound = InboundAssociation(spi, cipher, refused=self._refuse)
+            window = ReplayWindow(highest=slot.start(word))
+            inbound = InboundAssociation(spi, cipher, window, self._refuse, (slot.words, slot.at + word))
             channel.inlets.append(_Inlet(inbound, channel, ends, ports))
         channel.flow = self._flow(channel, (self._here, mine.port_s), (there, theirs.port_s))
         self._inlets |= {inlet.association.spi: inlet for inlet in channel.inlets}
         self._channels[association_set] = channel
         is_phone, in_tunnel = self._role is Role.PHONE, self._wrapping is Wrapping.TUNNEL
-        if self._outside is not None and (is_phone or not in_tunnel):
-            channel.outer = self._outside.flow_to((association_set.address, self._port))
+        where = (association_set.address, self._port) if is_phone or not in_tunnel else slot.where
+        if self._outside is not None and where is not None:
+            channel.outer = self._outside.flow_to(where)
         if is_phone and in_tunnel:
             channel.keepalive = self._loop.call_later(KEEPALIVE_S, self._keep_alive, channel)
         return channel.flow
@@ -269,6 +276,7 @@ class UserSpacePath:
             return False
         if sequence == inlet.association.window.highest:
             inlet.channel.outer = outer
+            inlet.channel.owner.slot.where = outer.remote
         return True
 
     def _inner(self, inlet: _Inlet, payload: bytes, next_header: int) -> None:

@@ -1,0 +1,120 @@
+"""A P-CSCF that dies and comes back takes its association sets over; phones notice nothing.
+
+What a set is, is written into its slot of the ledger when it is authenticated and whenever its life changes. Attempts
+that were still open are not taken over: their phones ask again. Times are wall-clock times here, since a new process
+counts its own otherwise.
+"""
+
+from msgspec import DecodeError, Struct, ValidationError, msgpack
+
+from redoubt.gm.admission import Admission
+from redoubt.gm.agreement import Agreement, Ends, Mechanisms, Mode, written
+from redoubt.gm.algorithms import Encryption, EspKeys, Integrity, Suite
+from redoubt.gm.allocation import Taken
+from redoubt.gm.associations import Associations, AssociationSet, Beginning, PathFailed, PhoneKey
+from redoubt.gm.esp import SEQUENCE_MAX
+from redoubt.gm.ledger import SENT, Ledger, Slot
+from redoubt.gm.states import Event, Life, Row, State
+from redoubt.secret import Secret
+from redoubt.sip.fields import SECURITY_SERVER
+from redoubt.sip.message import Request
+from redoubt.sources import Clock
+
+JUMP = 1024  # sequence numbers left out after a restart, in case the last ones were not yet written
+LASTING = frozenset({State.ESTABLISHED, State.IN_USE, State.OLD, State.CLOSING})
+
+
+class Record(Struct, frozen=True, array_like=True):
+    """One set. Security-Client is left out: it counts until the authentication succeeds."""
+
+    impi: str
+    contact: str
+    suite: tuple[str, str]
+    mode: str
+    phone: tuple[int, int, int, int]
+    network: tuple[int, int, int, int]
+    server: str
+    keys: tuple[bytes, bytes, bytes]
+    address: str
+    inner: str
+    call_id: str
+    nonce: str
+    state: str
+    rank: int
+    ends_at: float
+    registered: dict[str, float]
+
+
+_encode = msgpack.Encoder().encode
+_decode = msgpack.Decoder(Record).decode
+
+
+class Scribe:
+    """A `Listener` of association sets that keeps their records."""
+
+    def __init__(self, clock: Clock, now: float) -> None:
+        """`now` is the loop's time."""
+        self._offset_s = clock.now() - now
+
+    def changed(self, about: AssociationSet, before: State, _event: Event, row: Row | None) -> None:
+        if row is not None and about.state in LASTING and (row.life is not Life.KEEP or before is not about.state):
+            about.slot.record = _encode(self._record(about))
+
+    def _record(self, about: AssociationSet) -> Record:
+        agreement, keys, offset_s = about.agreement, about.keys, self._offset_s
+        phone, network = agreement.phone, agreement.network
+        return Record(
+            about.phone.key.impi, about.phone.key.contact,
+            (agreement.suite.integrity.value, agreement.suite.encryption.value), agreement.mode.value,
+            (phone.spi_c, phone.spi_s, phone.port_c, phone.port_s),
+            (network.spi_c, network.spi_s, network.port_c, network.port_s), written(agreement.server),
+            (keys.integrity.reveal(), keys.encryption.reveal(), keys.salt.reveal()),
+            about.address, about.inner, about.call_id, about.nonce, about.state.value, about.rank,
+            about.ends_at + offset_s, {impu: until + offset_s for impu, until in about.phone.registered.items()},
+        )  # fmt: skip
+
+
+def take_over(
+    ledger: Ledger, associations: Associations, admission: Admission, clock: Clock, now: float
+) -> list[AssociationSet]:
+    """All sets whose life has not ended. What can't be read or can't be installed is given up, as after the death of
+    the machine: its phone registers again.
+    """
+    taken, offset_s = [], clock.now() - now
+    for slot in ledger.taken():
+        try:
+            record = _decode(slot.record)
+            adopted = _adopt(record, slot, associations, admission, offset_s) if record.ends_at > clock.now() else None
+        except (DecodeError, ValidationError, ValueError, Taken):
+            adopted = None
+        except PathFailed:
+            continue  # the slot went back when the path refused
+        if adopted is None:
+            ledger.give_back(slot)
+        else:
+            taken.append(adopted)
+    associations.reconcile()
+    return taken
+
+
+def _adopt(
+    record: Record, slot: Slot, associations: Associations, admission: Admission, offset_s: float
+) -> AssociationSet:
+    suite = Suite(Integrity(record.suite[0]), Encryption(record.suite[1]))
+    integrity, encryption, salt = (Secret(key) for key in record.keys)
+    phone, network = Ends(*record.phone), Ends(*record.network)
+    agreement = Agreement(suite, Mode(record.mode), phone, network, (), _mechanisms(record.server))
+    beginning = Beginning(
+        PhoneKey(record.impi, record.contact), agreement, EspKeys(integrity, encryption, salt),
+        record.address, record.inner, record.call_id, record.nonce, vouched=True,
+    )  # fmt: skip
+    state, ends_at = State(record.state), record.ends_at - offset_s
+    registered = {impu: until - offset_s for impu, until in record.registered.items()}
+    slot.words[slot.at + SENT] = min(slot.start(SENT) + JUMP, SEQUENCE_MAX)
+    return admission.adopt(
+        beginning, lambda: associations.adopt(beginning, slot, state, record.rank, ends_at, registered)
+    )
+
+
+def _mechanisms(text: str) -> Mechanisms:
+    return Request("REGISTER", "sip:restart", [("Security-Server", text)]).every(SECURITY_SERVER)
