@@ -44,6 +44,7 @@ from redoubt.sip.service import Context
 MERGE_PATCH = "application/merge-patch+json"
 FILES: dict[str, Kind] = {"text/csv": "csv", "application/jsonl": "jsonl", "application/x-ndjson": "jsonl"}
 Limit = Annotated[int, Meta(ge=1, le=HSS_REST_LISTED)]
+After = Annotated[str, Meta(pattern="^[0-9]{0,18}$")]
 RETRY_S = "5"
 
 ALL, ONE = "/v1/subscribers", "/v1/subscribers/{identity}"
@@ -52,7 +53,7 @@ OPERATIONS = (
     Operation("GET", "/v1/openapi.json", "openapi", "This description.", dict[str, Any]),
     Operation(
         "GET", ALL, "list_", "Subscribers, page by page.", Page, problems=(422, 503),
-        query={"limit": (Limit, "how many; 100 if absent"), "after": (str, "`next` of the page before")},
+        query={"limit": (Limit, "how many; 100 if absent"), "after": (After, "`next` of the page before")},
     ),
     Operation(
         "POST", ALL, "add", "Add one subscriber, several, or a whole file: all or none.", AddedAnswer, 201,
@@ -123,7 +124,7 @@ class Api:
         return self._description
 
     async def list_(self, request: Request) -> Page:
-        after, limit = (_number(request, "after", 0, 0, 2**63 - 1), _number(request, "limit", 100, 1, HSS_REST_LISTED))
+        after, limit = (_number(request, "after", 0, 0, 10**18 - 1), _number(request, "limit", 100, 1, HSS_REST_LISTED))
         found = await self._administration.page(after, limit)
         more = str(found[-1].number) if len(found) == limit else ""
         return Page(tuple(view(one) for one in found), more)
