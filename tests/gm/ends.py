@@ -6,7 +6,8 @@ from redoubt.gm.admission import Admission, Attempt
 from redoubt.gm.agreement import AgreementPolicy, Ends, Mode, accept, choose, client_list
 from redoubt.gm.algorithms import Suite, expand
 from redoubt.gm.allocation import Allocator
-from redoubt.gm.associations import Associations, AssociationSet, Beginning, PhoneKey, Role
+from redoubt.gm.association_set import AssociationSet, Beginning, PhoneKey, Role
+from redoubt.gm.associations import Associations
 from redoubt.gm.esp import Drop
 from redoubt.gm.ledger import Ledger
 from redoubt.gm.raw_esp import open_raw_esp

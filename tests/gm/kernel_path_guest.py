@@ -13,7 +13,8 @@ import sys
 
 from redoubt.gm.agreement import STRENGTH, Agreement, Ends, Mode
 from redoubt.gm.algorithms import Suite, expand
-from redoubt.gm.associations import Associations, AssociationSet, Beginning, PathFailed, PhoneKey, Role
+from redoubt.gm.association_set import AssociationSet, Beginning, PathFailed, PhoneKey, Role
+from redoubt.gm.associations import Associations
 from redoubt.gm.kernel_path import KernelPath
 from redoubt.gm.raw_esp import open_raw_esp
 from redoubt.secret import Secret

@@ -7,7 +7,8 @@ from typing import TypeVar
 from redoubt.gm.admission import Admission, Attempt
 from redoubt.gm.agreement import AgreementPolicy, Ends, Mode, choose, client_list
 from redoubt.gm.allocation import Allocator
-from redoubt.gm.associations import Associations, AssociationSet, PhoneKey, Role, Usage
+from redoubt.gm.association_set import AssociationSet, PhoneKey, Role, Usage
+from redoubt.gm.associations import Associations
 from redoubt.gm.half_open import HalfOpen
 from redoubt.gm.states import Event, Row, State
 from redoubt.secret import Secret

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from redoubt.gm.associations import LINGER_S, AssociationSet
+from redoubt.gm.association_set import AssociationSet
+from redoubt.gm.associations import LINGER_S
 from redoubt.gm.states import TABLE, Event, Life, State
 from redoubt.sip.errors import SipError
 from redoubt.transport.flow import Clear, Flow, FlowFailed

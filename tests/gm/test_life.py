@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from redoubt.gm.associations import AssociationSet, PhoneKey
+from redoubt.gm.association_set import AssociationSet, PhoneKey
 from redoubt.gm.states import CONFIRMED, Event, State
 from redoubt.limits import ASSOCIATION_SETS_PER_IMPI
 from redoubt.sim import Network

@@ -5,7 +5,7 @@ import socket
 
 import pytest
 
-from redoubt.gm.associations import Role
+from redoubt.gm.association_set import Role
 from redoubt.gm.esp import Drop
 from redoubt.transport.flow import FlowFailed
 from redoubt.transport.raw import ESP, RawEsp

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from redoubt.gm.algorithms import Suite
-from redoubt.gm.associations import AssociationSet, Role
+from redoubt.gm.association_set import AssociationSet, Role
 from redoubt.gm.ledger import RECORD_OCTETS, SENT, Ledger
 from redoubt.gm.restart import JUMP, Scribe, take_over
 from redoubt.gm.states import State

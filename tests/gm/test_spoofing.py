@@ -2,7 +2,7 @@
 
 import pytest
 
-from redoubt.gm.associations import AssociationSet
+from redoubt.gm.association_set import AssociationSet
 from redoubt.gm.spoofing import check_private_identity, check_sender
 from redoubt.sip.errors import SipError
 from redoubt.sip.message import Request

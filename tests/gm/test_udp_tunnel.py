@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from redoubt.gm.algorithms import Suite
-from redoubt.gm.associations import AssociationSet, Usage
+from redoubt.gm.association_set import AssociationSet, Usage
 from redoubt.gm.esp import SEQUENCE_MAX, Drop
 from redoubt.gm.packets import UdpEnvelope
 from redoubt.gm.states import State

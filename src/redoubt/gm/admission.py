@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from redoubt.gm.agreement import Agreement, AgreementPolicy, Mechanisms, Offer, server_list, written
 from redoubt.gm.algorithms import expand
 from redoubt.gm.allocation import Allocator, NothingLeft, Taken
-from redoubt.gm.associations import Associations, AssociationSet, Beginning, PathFailed, PhoneKey
+from redoubt.gm.association_set import AssociationSet, Beginning, PathFailed, PhoneKey
+from redoubt.gm.associations import Associations
 from redoubt.gm.half_open import HalfOpen
 from redoubt.gm.states import Event, Row, State
 from redoubt.limits import ASSOCIATION_SETS_PER_IMPI, RETRY_AFTER_S

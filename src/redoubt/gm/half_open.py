@@ -5,7 +5,7 @@ the oldest of the heaviest source (requirement row 47). Sets of phones that have
 can't be pushed out.
 """
 
-from redoubt.gm.associations import AssociationSet
+from redoubt.gm.association_set import AssociationSet
 from redoubt.limits import HALF_OPEN_SETS, HALF_OPEN_SETS_PER_SOURCE
 
 Waiting = dict[AssociationSet, None]  # oldest first

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from redoubt.gm.agreement import Ends
 from redoubt.gm.algorithms import Encryption, EspKeys, Integrity, Suite
-from redoubt.gm.associations import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role, Usage
+from redoubt.gm.association_set import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role, Usage
 from redoubt.gm.transforms import AEAD_TAG_OCTETS, TAG_OCTETS
 from redoubt.gm.user_space import Keeper, keep_nothing
 from redoubt.limits import ESP_REPLAY_WINDOW

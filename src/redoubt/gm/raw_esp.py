@@ -2,7 +2,7 @@
 kernel has no ESP. UDP inside; TCP inside needs the kernel's path.
 """
 
-from redoubt.gm.associations import Role
+from redoubt.gm.association_set import Role
 from redoubt.gm.user_space import UserSpacePath, Wrapping
 from redoubt.sources import Randomness
 from redoubt.transport.raw import RawEsp

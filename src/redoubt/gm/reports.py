@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 from redoubt.events import Event as Told
 from redoubt.events import EventStream
-from redoubt.gm.associations import AssociationSet
+from redoubt.gm.association_set import AssociationSet
 from redoubt.gm.esp import Drop
 from redoubt.gm.states import Event, Row, State
 from redoubt.limits import REFUSING_SOURCES

@@ -11,7 +11,8 @@ from redoubt.gm.admission import Admission
 from redoubt.gm.agreement import Agreement, Ends, Mechanisms, Mode, written
 from redoubt.gm.algorithms import Encryption, EspKeys, Integrity, Suite
 from redoubt.gm.allocation import Taken
-from redoubt.gm.associations import Associations, AssociationSet, Beginning, PathFailed, PhoneKey
+from redoubt.gm.association_set import AssociationSet, Beginning, PathFailed, PhoneKey
+from redoubt.gm.associations import Associations
 from redoubt.gm.esp import SEQUENCE_MAX
 from redoubt.gm.ledger import SENT, Ledger, Slot
 from redoubt.gm.states import Event, Life, Row, State

@@ -7,7 +7,7 @@ phone that names another's would have that one flooded or cut off.
 from collections.abc import Set
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from redoubt.gm.associations import AssociationSet
+from redoubt.gm.association_set import AssociationSet
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import CONTACT, VIA
 from redoubt.sip.headers.addresses import NameAddr

@@ -1,6 +1,6 @@
 """ESP in UDP, tunnel mode (RFC 3948, TS 33.203 Annex M): the path that needs no privileges and crosses NATs."""
 
-from redoubt.gm.associations import Role
+from redoubt.gm.association_set import Role
 from redoubt.gm.user_space import UserSpacePath, Wrapping
 from redoubt.sources import Randomness
 from redoubt.transport.flow import Clear, Security

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from redoubt.gm.associations import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role, Usage
+from redoubt.gm.association_set import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role, Usage
 from redoubt.gm.esp import Drop, InboundAssociation, OutboundAssociation, ReplayWindow, SequenceExhausted
 from redoubt.gm.fragments import Reassembler
 from redoubt.gm.ledger import RECEIVED_CLIENT, RECEIVED_SERVER, SENT

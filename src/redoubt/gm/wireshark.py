@@ -4,7 +4,7 @@ Each line holds keys: whoever asks for it reads all that the phone says. It is f
 """
 
 from redoubt.gm.algorithms import Encryption, EspKeys, Integrity, Suite
-from redoubt.gm.associations import AssociationSet
+from redoubt.gm.association_set import AssociationSet
 
 ENCRYPTION = {
     Encryption.AES_CBC: "AES-CBC [RFC3602]",
