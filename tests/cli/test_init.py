@@ -8,6 +8,10 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pytest
+
+from redoubt.config import ConfigError
+from redoubt.network.configuration import from_tree
 from redoubt.network.run import Network
 
 MAIN = "from redoubt.cli import main; main()"
@@ -51,3 +55,9 @@ async def test_a_network_without_that_option_loads_no_http_server() -> None:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", check, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
     assert output == b"False False\n"
+
+
+def test_a_network_with_a_protection_off_serves_its_api_on_loopback_only() -> None:
+    tree = {"test": {"protections-off": ["flow-token"]}, "hss": {"rest": "https:0.0.0.0:8443"}}
+    with pytest.raises(ConfigError, match=r"https:0\.0\.0\.0:8443"):
+        from_tree(tree)

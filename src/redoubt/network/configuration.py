@@ -107,6 +107,8 @@ def listening(config: Config) -> Iterator[str]:
     yield from config.i_cscf.listen
     yield from config.s_cscf.listen
     yield from config.hss.diameter
+    if config.hss.rest:
+        yield config.hss.rest
 
 
 def is_loopback(listen: str) -> bool:
