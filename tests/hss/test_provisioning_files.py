@@ -164,6 +164,8 @@ async def test_registrations_and_single_changes_go_on_during_an_import(hss: Hss,
             await hss.administration.bar(ALICE_IMPU)
             await hss.administration.bar(ALICE_IMPU, False)
         await hss.administration.add([subscriber_of(RICH[0])])
+        with pytest.raises((ProvisioningError, StoreFailed), match=r"provisioned already|has the same identity"):
+            await hss.administration.add([new])
         assert not await hss.administration.knows("x@home.example")
     assert await hss.administration.knows("x@home.example")
 

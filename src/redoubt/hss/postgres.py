@@ -215,6 +215,8 @@ def _said() -> Iterator[None]:
         yield
     except asyncpg.IntegrityConstraintViolationError as fault:
         raise Conflict(str(fault)) from None
+    except asyncpg.LockNotAvailableError:
+        raise StoreFailed("an import that is under way has the same identity; try again after it") from None
     except TimeoutError:
         raise StoreFailed("the database doesn't answer in time") from None
     except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as fault:

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from redoubt.hss.rows import GUARD, UPDATES, statements
-from redoubt.hss.store import Added, Change, ServerHost, Stale
+from redoubt.hss.store import Added, Change, Reprovisioned, ServerHost, Stale
 
 NEXT_NUMBER = "SELECT nextval(pg_get_serial_sequence('subscription', 'number'))"
 
@@ -64,6 +64,9 @@ async def alone(connection: Any, one: Waiting) -> None:
     for pair in sorted(one.seen.items()):
         if await _touched(connection, GUARD, pair) != 1:
             raise Stale("another process has changed the subscriber meanwhile; try again")
+    if any(isinstance(change, Added | Reprovisioned) for change in one.changes):
+        # An identity that an import under way has too would be waited for until its end, and all writers with it.
+        await connection.execute("SET LOCAL lock_timeout = '300ms'")
     for change in one.changes:
         number = await connection.fetchval(NEXT_NUMBER) if isinstance(change, Added) else 0
         for text, values, exact in statements(change, number):
