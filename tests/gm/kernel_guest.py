@@ -138,7 +138,7 @@ def converse(suite: Suite, wire: Wire, spis: tuple[int, int], envelope: UdpEnvel
     for bad in (packet, bytes(changed)):  # a replay, a wrong tag
         wire.send(bad)
         try:
-            wire.receive(0.2)
+            wire.receive(0.05)
             refused = False
         except TimeoutError:
             pass

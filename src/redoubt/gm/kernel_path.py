@@ -140,6 +140,20 @@ class KernelPath:
             out["packets"], out["octets"], back["packets"], back["octets"], back["replayed"], back["bad_tags"]
         )
 
+    # ---- connections
+
+    def security_of(self, port: int, remote: Address) -> Security:
+        """Of a connection at a protected port, the phone's end of which is `remote`: its set, whose policies have let
+        nothing else through; or nothing, and then it is to be closed unread.
+        """
+        owner = self._by_ends.get((port, remote))
+        if owner is None:
+            self.stray += 1
+            return Clear()
+        if owner.state in WAITS_FOR_MESSAGE:
+            self.received(owner)
+        return EspAssociation(owner.number, owner.phone.key.impi)
+
     # ---- inside
 
     def _make(self, ways: tuple[_Way, ...], association_set: AssociationSet) -> None:
