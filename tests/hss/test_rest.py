@@ -16,7 +16,7 @@ import trustme
 
 from redoubt.config import ConfigError, HssConfig
 from redoubt.diameter.cx import RegistrationTermination, ResultCode, ServerAssignmentType, UserProfile
-from redoubt.events import EventStream, Refused
+from redoubt.events import EventStream, Notice, Refused
 from redoubt.hss.hss import Hss
 from redoubt.hss.rest_server import RestServer
 from redoubt.hss.rest_token import read_token_file, write_token_file
@@ -162,6 +162,11 @@ async def test_a_subscriber_is_added_shown_and_removed(api: Api) -> None:
         "impi": "x@home.example", "s-cscf": "not-needed",
     }  # fmt: skip
     assert (await api("GET", "/v1/subscribers/x@home.example")).status == 404
+    done = [event.what for event in api.events.recent if isinstance(event, Notice)]
+    assert done == [
+        "REST API: POST /v1/subscribers by 127.0.0.1",
+        "REST API: DELETE /v1/subscribers/x@home.example by 127.0.0.1",
+    ]
 
 
 async def test_several_are_added_together_or_not_at_all(api: Api) -> None:

@@ -112,6 +112,9 @@ class Api:
             operation = operations["GET" if request.method == "HEAD" else request.method]
             handler: Callable[[Request], Awaitable[Any]] = getattr(self, operation.name)
             answer = await handler(request)
+            if operation.method != "GET":
+                source = request.client.host if request.client else "?"
+                self._context.notice("info", f"REST API: {operation.method} {request.url.path} by {source}")
             return Response(msgspec.json.encode(answer), operation.status, media_type=JSON)
 
         return Route(path, endpoint, methods=list(operations))
