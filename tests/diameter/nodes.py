@@ -36,7 +36,8 @@ class Station:
         events = EventStream()
         self.events: list[Event] = []
         events.listen(self.events.append)
-        clock = Clock(asyncio.get_running_loop(), EPOCH_S)
+        loop = asyncio.get_running_loop()
+        clock = Clock(loop, EPOCH_S + loop.time())  # one wall clock for all that start in a test, whenever they do
         randomness = SeededRandomness(int.from_bytes(identity.encode(), "big"))
         self.context = Context(identity.partition(".")[0], events, clock, randomness, frozenset(off))
         self.node = Node(self.context, identity, REALM, config, **more)
