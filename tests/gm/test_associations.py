@@ -240,6 +240,20 @@ def test_a_phone_that_comes_back_without_protection_ends_its_old_sets_by_success
     virtually(story)
 
 
+def test_a_second_challenge_to_an_unprotected_start_is_still_one() -> None:
+    async def story(node: Node) -> None:
+        old = node.authenticate()
+        first = node.challenge()
+        node.associations.received(first)  # with auts, or a wrong response: home challenges again
+        again = node.challenge(over=first)
+        node.associations.failed(first)
+        node.associations.received(again)
+        assert node.associations.registered(again, IMPU, 3600)
+        assert (old.state, first.state, again.state) == (State.ENDED, State.REFUSED, State.IN_USE)
+
+    virtually(story)
+
+
 def test_a_phone_at_a_new_address_cannot_go_on_at_the_old_one() -> None:
     async def story(node: Node) -> None:
         flow = flow_of(node.authenticate(address=HERE))

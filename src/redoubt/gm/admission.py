@@ -80,7 +80,7 @@ class Admission:
         agreement = self._agree(phone.impi, attempt)
         beginning = Beginning(
             phone, agreement, expand(agreement.suite, attempt.ck, attempt.ik),
-            attempt.address, attempt.inner, attempt.call_id, attempt.nonce, over is not None,
+            attempt.address, attempt.inner, attempt.call_id, attempt.nonce, _vouches(over),
         )  # fmt: skip
         try:
             begun = self._associations.begin(beginning)
@@ -160,3 +160,10 @@ class Admission:
             del self._of_impi[gone.phone.key.impi]
         agreement = gone.agreement
         self._allocator.release(gone.phone.key.impi, gone.address, agreement.network, agreement.phone)
+
+
+def _vouches(over: AssociationSet | None) -> bool:
+    """Whether the attempt goes back to a phone that was registered: another challenge to an answer (TS 33.203 6.1.3)
+    is as good as the first one was.
+    """
+    return over is not None and (over.vouched or over.state not in (State.TEMPORARY, State.ANSWERED))

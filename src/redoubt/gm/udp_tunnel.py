@@ -11,12 +11,12 @@ PORT = 4500  # RFC 3948 2.1
 
 
 async def open_udp_tunnel(
-    role: Role, listen: Listen, here: str, randomness: Randomness, receive: OnDatagram
+    role: Role, listen: Listen, here: str, randomness: Randomness, receive: OnDatagram, port: int = PORT
 ) -> UserSpacePath:
-    """Binds the outer socket: a P-CSCF's to port 4500, a phone's to any. `here` is this end's address inside.
-    Raises OSError.
+    """Binds the outer socket: a P-CSCF's to port 4500, a phone's to any. `here` is this end's address inside, `port`
+    the P-CSCF's for a phone. Raises OSError.
     """
-    path = UserSpacePath(role, Wrapping.TUNNEL, here, PORT, randomness, receive)
+    path = UserSpacePath(role, Wrapping.TUNNEL, here, port, randomness, receive)
     path.attach(await UdpEndpoint.open(listen, path.arrived, _unprotected))
     return path
 
