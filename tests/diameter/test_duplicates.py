@@ -91,6 +91,16 @@ async def test_a_request_without_the_t_bit_is_new_whatever_its_identifiers() -> 
     await closed(server)
 
 
+async def test_an_original_that_comes_after_its_repetition_is_the_second() -> None:
+    worker, server, raw = await started()
+    first = await raw.ask(again(raw_sar(1), 1))
+    late = await raw.ask(raw_sar(1))
+    assert worker.worked == 1
+    assert late.need(d.SERVER_NAME) == first.need(d.SERVER_NAME)
+    raw.close()
+    await closed(server)
+
+
 async def test_a_repetition_on_a_new_connection_counts_too() -> None:
     worker = Worker()
     server, where = await hss(SCSCF, handler=worker)

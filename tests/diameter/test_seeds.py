@@ -1,7 +1,7 @@
 """Two HSSs and two CSCFs that dial each other, under cuts, partitions, losses, restarts and power failures.
 
-A seed decides it all. Whatever happens: each request ends in time, nobody crashes, no node works on one request twice, and
-when it is over every pair of nodes has exactly one connection and nothing is left waiting.
+A seed decides it all. Whatever happens: each request ends in time, nobody crashes, no node works on one request
+twice, and when it is over every pair of nodes has exactly one connection and nothing is left waiting.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The Diameter applications of an IMS: their numbers, and the commands of each by their short names."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from redoubt.diameter import dictionary as d
@@ -28,6 +28,10 @@ class Application:
     vendor: int = VENDOR_3GPP
     accounting: bool = False
     volatile: frozenset[int] = frozenset()
+    names: dict[int, str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "names", {number: name for name, number in self.commands.items()})
 
     def advertised(self) -> Avp:
         """How CER and CEA say it (RFC 6733 5.3.1, TS 29.229 5.6)."""
@@ -42,7 +46,7 @@ class Application:
         return AvpGroup().add(d.VENDOR_ID, self.vendor).add(kind, self.number)
 
     def command_name(self, code: int) -> str:
-        return next((name for name, number in self.commands.items() if number == code), str(code))
+        return self.names.get(code) or str(code)
 
 
 CX = Application(

@@ -27,13 +27,14 @@ class Duplicates:
         self._working: dict[Key, Waiting | None] = {}
         self._answered: dict[Key, tuple[float, bytes]] = {}  # oldest first
         self._octets = 0
+        self._began_again: set[Key] = set()  # of both, those of which the repetition came first
 
     def __len__(self) -> int:
         return len(self._answered)
 
     def begin(self, key: Key, link: Link, request: DiameterMessage) -> bool:
         """Whether to work on a request: not, if it was answered or is worked on already; then it is taken care of."""
-        if not request.is_retransmitted:
+        if not request.is_retransmitted and key not in self._began_again:
             self._working.setdefault(key, None)
             return True
         if key in self._working:
@@ -45,6 +46,7 @@ class Duplicates:
             link.answer(_again(request, decode(remembered[1])))
             return False
         self._working[key] = None
+        self._began_again.add(key)
         return True
 
     def end(self, key: Key, answer: bytes, *, keep: bool) -> None:
@@ -53,10 +55,13 @@ class Duplicates:
             link.answer(_again(request, decode(answer)))
         if keep:
             now = self._now()
-            self._forget(key)
+            self._octets -= self._size(key)
+            self._answered.pop(key, None)
             self._answered[key] = (now, answer)
             self._octets += len(answer) + ENTRY_OCTETS
             self._forget_old(now)
+        else:
+            self._began_again.discard(key)
 
     def _forget_old(self, now: float) -> None:
         answered = self._answered
@@ -64,12 +69,13 @@ class Duplicates:
             oldest = next(iter(answered))
             if self._octets <= limits.DIAMETER_ANSWERS_OCTETS and answered[oldest][0] >= now - KEPT_S:
                 return
-            self._forget(oldest)
+            self._octets -= self._size(oldest)
+            del answered[oldest]
+            self._began_again.discard(oldest)
 
-    def _forget(self, key: Key) -> None:
-        found = self._answered.pop(key, None)
-        if found is not None:
-            self._octets -= len(found[1]) + ENTRY_OCTETS
+    def _size(self, key: Key) -> int:
+        found = self._answered.get(key)
+        return len(found[1]) + ENTRY_OCTETS if found is not None else 0
 
 
 def _again(request: DiameterMessage, answer: DiameterMessage) -> DiameterMessage:
