@@ -13,12 +13,20 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from redoubt.config import ConfigError, HssConfig
-from redoubt.diameter.cx import ResultCode, ServerAssignmentType
+from redoubt.diameter.cx import (
+    PublicIdentity,
+    ResultCode,
+    ServerAssignmentType,
+    ServiceProfile,
+    UserAuthorizationType,
+)
 from redoubt.events import Notice
 from redoubt.hss.hss import Hss
 from redoubt.hss.keys import create_key, read_key_file, write_key_file
+from redoubt.hss.records import ImplicitSet
 from redoubt.hss.sqlite import open_store
 from redoubt.hss.store import StoreFailed
 from redoubt.hss.subscriber import Subscriber
@@ -26,7 +34,7 @@ from redoubt.hss.subscriptions import Subscriptions
 from redoubt.secret import Secret
 from redoubt.sources import SeededRandomness
 
-from .conftest import ALICE, ALICE_IMPU, BOB, BOB_IMPU, KEY, OPC, S1, K, open_hss, private, with_subscribers
+from .conftest import ALICE, ALICE_IMPU, BOB, BOB_IMPU, KEY, OPC, REALM, S1, K, open_hss, private, with_subscribers
 from .test_cx import lir, mar, sar, sqn_of
 
 T = ServerAssignmentType
@@ -224,6 +232,47 @@ async def test_what_a_command_wrote_is_never_overwritten(hss: Hss, tmp_path: Pat
     assert answer.profile is not None
     assert [one.barred for one in answer.profile.identities] == [False, True]
     assert await lir(hss) == (ResultCode.SUCCESS, S1)
+
+
+async def test_a_command_ends_no_pending_authentication(hss: Hss, tmp_path: Path) -> None:
+    def run_command() -> None:
+        with sqlite3.connect(tmp_path / "hss.sqlite") as connection:
+            connection.execute("INSERT OR REPLACE INTO property VALUES ('other', 'x')")
+        connection.close()
+
+    leaving = UserAuthorizationType.DE_REGISTRATION
+    await mar(hss)
+    for _ in range(2):
+        run_command()
+        hss.subscriptions._looked_at = float("-inf")  # as after a second
+        assert (await hss.user_authorization(ALICE, ALICE_IMPU, REALM, leaving)).result is ResultCode.SUCCESS
+
+
+async def test_a_new_subscriber_is_not_taken_for_a_removed_one(hss: Hss, tmp_path: Path) -> None:
+    assert await mar(hss, S1, BOB, BOB_IMPU) is ResultCode.SUCCESS
+    command = open_hss(tmp_path)
+    await command.administration.remove(BOB)
+    carol = "sip:carol@home.example"
+    await command.administration.add([Subscriber.simple(private("carol@home.example"), carol)])
+    await command.close()
+    hss.subscriptions._looked_at = float("-inf")  # as after a second
+    assert await mar(hss, S1, "carol@home.example", carol) is ResultCode.SUCCESS
+    assert await mar(hss, S1, BOB, BOB_IMPU) is ResultCode.USER_UNKNOWN
+
+
+async def test_an_identity_that_a_command_adds_is_found_at_once(hss: Hss, tmp_path: Path) -> None:
+    await mar(hss)
+    command = open_hss(tmp_path)
+    new = "sip:new@home.example"
+    await command.administration.change(
+        ALICE, lambda known: replace(known.provisioned, sets=(*known.provisioned.sets, _set_of(new)))
+    )
+    await command.close()
+    assert await lir(hss, new) == (ResultCode.IDENTITY_NOT_REGISTERED, "")
+
+
+def _set_of(impu: str) -> ImplicitSet:
+    return ImplicitSet((ServiceProfile((PublicIdentity(impu),)),))
 
 
 async def _added(hss: Hss, subscriber: Subscriber) -> bool:

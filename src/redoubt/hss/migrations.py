@@ -8,7 +8,7 @@ from redoubt.hss.keys import NONCE_OCTETS, NotSealedHere, Seal
 from redoubt.secret import Secret
 from redoubt.sources import Randomness
 
-VERSION = 2
+VERSION = 3
 """The newest; schema/ has a script for each from 1 on."""
 
 KEY_CHECK = "key-check"

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from redoubt.diameter.cx import ResultCode
 from redoubt.events import Fault
 
-STORE_ADVICE = "look at the free space and the owner of the state directory; the HSS tries again with each request"
+STORE_ADVICE = (
+    "look at the free space and the owner of the state directory, or whether PostgreSQL runs and is reached;"
+    " the HSS tries again with each request"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ class Subscription:
     assignment: Assignment
     privates: tuple[PrivateRecord, ...]
     busy: asyncio.Future[None] | None = None
+    generation: int = -1  # of the store, when it was last compared with it
 
     def private(self, impi: str) -> PrivateRecord | None:
         for record in self.privates:

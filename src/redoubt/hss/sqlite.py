@@ -58,10 +58,10 @@ class SqliteStore:
 
     async def find(self, impi: str, impu: str, known: Mapping[int, Subscription]) -> list[Subscription]:
         """As `Store.find`; a subscription that has both identities is read once."""
-        found = subscriptions_of(self._all(_OF_IMPI, impi)) if impi else []
+        found = subscriptions_of(self._all(_OF_IMPI, impi), known) if impi else []
         if impu and not any(one.has_impu(impu) for one in found):
-            found += subscriptions_of(self._all(_OF_IMPU, impu))
-        return [known.get(one.number, one) for one in found]
+            found += subscriptions_of(self._all(_OF_IMPU, impu), known)
+        return found
 
     async def load(self, number: int) -> Subscription | None:
         found = subscriptions_of(self._all(_LOAD, number))

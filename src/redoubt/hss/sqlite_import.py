@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from redoubt.hss.rows import added_tables
+from redoubt.hss.sqlite_writing import take_numbers
 from redoubt.hss.store import Added, Conflict, StoreFailed
 from redoubt.limits import HSS_IMPORT_BATCH
 
@@ -89,8 +90,7 @@ class SqliteImport:
 
 def _add(connection: sqlite3.Connection, batch: Sequence[Added]) -> None:
     """By few statements, marked as incoming: nobody sees them yet."""
-    first = int(connection.execute("SELECT coalesce(max(number), 0) + 1 FROM subscription").fetchone()[0])
-    numbers = range(first, first + len(batch))
+    numbers = take_numbers(connection, len(batch))
     connection.executemany("INSERT INTO incoming VALUES (?)", [(number,) for number in numbers])
     for statement, rows in added_tables(numbers, batch).items():
         connection.executemany(statement, rows)

@@ -64,15 +64,17 @@ def _execute(writer: sqlite3.Connection, changes: Sequence[Change], seen: Mappin
         if writer.execute(GUARD, pair).rowcount != 1:
             raise Stale("another process has changed the subscriber meanwhile; try again")
     for change in changes:
-        number = _next_number(writer) if isinstance(change, Added) else 0
+        number = take_numbers(writer, 1)[0] if isinstance(change, Added) else 0
         for text, values, exact in statements(change, number):
             if writer.execute(text, values).rowcount != 1 and exact:
                 raise Stale("another process has changed it meanwhile")
 
 
-def _next_number(writer: sqlite3.Connection) -> int:
-    (number,) = writer.execute("SELECT COALESCE(MAX(number), 0) + 1 FROM subscription").fetchone()
-    return int(number)
+def take_numbers(writer: sqlite3.Connection, count: int) -> range:
+    """Numbers for new subscriptions, which none has had before."""
+    writer.execute("UPDATE numbers SET last = last + ?", (count,))
+    (last,) = writer.execute("SELECT last FROM numbers").fetchone()
+    return range(last - count + 1, last + 1)
 
 
 def _undone(writer: sqlite3.Connection, nested: bool, fault: StoreFailed) -> StoreFailed:

@@ -49,15 +49,10 @@ class Subscriptions:
     async def find(self, impi: str, impu: str) -> Found:
         """Both, with no change of either under way; raises StoreFailed. Nothing moves until the caller awaits."""
         while True:
-            if self._store.is_shared:
+            home, place = self._by_impi.get(impi), self._by_impu.get(impu)
+            if self._store.is_shared or not self._is_fresh(impi, home, place):
                 await self._read(impi, impu)
-            else:
-                self._refresh()
-            home = self._by_impi.get(impi) if impi else None
-            place = self._by_impu.get(impu)
-            if (place is None or (impi and home is None)) and not self._store.is_shared:
-                await self._read(impi, impu)
-                home, place = self._by_impi.get(impi) if impi else None, self._by_impu.get(impu)
+                home, place = self._by_impi.get(impi), self._by_impu.get(impu)
             if place is None:
                 place = await self._by_wildcard(impu)
             subscription, position = place or (None, 0)
@@ -114,17 +109,18 @@ class Subscriptions:
         """The operator changed identities: the wildcards are read anew when next needed."""
         self._wildcards = None
 
-    def _refresh(self) -> None:
+    def _is_fresh(self, impi: str, home: Subscription | None, place: tuple[Subscription, int] | None) -> bool:
+        """Whether both are known since the last change of another process."""
         now = asyncio.get_running_loop().time()
-        if now - self._looked_at < REFRESH_S:
-            return
-        generation = self._store.generation()
-        self._looked_at = now
-        if generation != self._generation:
-            self._generation = generation
-            for subscription in [one for one in self._cached.values() if one.busy is None]:
-                self.forget(subscription)
-            self.provisioning_changed()
+        if now - self._looked_at >= REFRESH_S:
+            generation = self._store.generation()
+            self._looked_at = now
+            if generation != self._generation:
+                self._generation = generation
+                self.provisioning_changed()
+        if place is None or place[0].generation != self._generation:
+            return False
+        return not impi or (home is not None and home.generation == self._generation)
 
     async def _read(self, impi: str, impu: str) -> None:
         """Brings the cache to what the store has of two identities."""
@@ -139,11 +135,15 @@ class Subscriptions:
     def _keep(self, loaded: Subscription) -> Subscription:
         """Takes in what was read, unless a change that came meanwhile is known already."""
         known = self._cached.get(loaded.number)
-        if known is not None and (known is loaded or known.busy is not None or known.version >= loaded.version):
+        if known is not None and known.busy is not None:
+            return known
+        if known is not None and (known is loaded or known.version >= loaded.version):
+            known.generation = self._generation
             return known
         if known is not None:
-            _hand_over(known, loaded)
+            self._hand_over(known, loaded)
             self.forget(known)
+        loaded.generation = self._generation
         self._make_room()
         self._cached[loaded.number] = loaded
         for record in loaded.privates:
@@ -153,9 +153,17 @@ class Subscriptions:
                 self._by_impu[identity.impu] = (loaded, position)
         return loaded
 
+    def _hand_over(self, former: Subscription, fresh: Subscription) -> None:
+        """What lives in memory only goes on."""
+        for record in fresh.privates:
+            known = former.private(record.impi)
+            if known is not None:
+                record.fetched, record.window_start = known.fetched, known.window_start
+                record.pending = record.pending if self._store.is_shared else known.pending
+
     async def _load(self, number: int) -> Subscription | None:
         known = self._cached.get(number)
-        if known is not None and not self._store.is_shared:
+        if known is not None and not self._store.is_shared and known.generation == self._generation:
             return known
         loaded = await self._store.load(number)
         if loaded is None and known is not None and known.busy is None:
@@ -200,14 +208,6 @@ class Subscriptions:
                 self.forget(oldest)
             else:
                 self._cached.move_to_end(oldest.number)
-
-
-def _hand_over(former: Subscription, fresh: Subscription) -> None:
-    """What lives in memory only goes on."""
-    for record in fresh.privates:
-        known = former.private(record.impi)
-        if known is not None:
-            record.fetched, record.window_start = known.fetched, known.window_start
 
 
 def _expression(wildcard: str) -> str:
