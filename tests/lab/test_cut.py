@@ -14,7 +14,7 @@ def test_who_was_cut_off_beyond_a_registration_hears_of_the_end_of_the_next_one(
     """RFC 6665 4.2.2: the S-CSCF forgets a watcher whom it can't tell of the end."""
 
     async def main(wire: Wire) -> None:
-        world = await World.build(wire, 1, apart=True, tracing=False)
+        world = await World.build(wire, 1, hosts=2, tracing=False)
         [alice] = world.handsets
         assert (await alice.phone.register(600, subscribe=True)).registered
         await asyncio.sleep(5)

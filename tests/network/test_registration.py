@@ -7,6 +7,9 @@ import pytest
 
 from redoubt.aka.digest import DigestAlgorithm
 from redoubt.events import Check, Deregistered, Notice, Registered
+from redoubt.hss.administration import Told
+from redoubt.hss.records import RegistrationState
+from redoubt.hss.scscfs import SCscfs
 from redoubt.secret import Secret
 from redoubt.sip.fields import WWW_AUTHENTICATE
 from redoubt.sip.message import Request, Response
@@ -344,3 +347,15 @@ async def test_no_event_carries_a_key_or_a_response() -> None:
         for secret in keys_of(phone):
             assert secret.hex() not in kept.lower()
             assert base64.b64encode(secret).decode() not in kept
+
+
+async def test_a_phone_whose_registration_ended_unheard_at_the_hss_registers_again() -> None:
+    """The RTR was lost: the HSS refuses the re-registration (TS 29.228 6.1.2.1), the user is there all the same."""
+    async with home() as net:
+        alice = await net.registered("alice")
+        net.hss.clients = net.hss.administration._clients = SCscfs(net.hss.servers, net.hss.subscriptions)
+        assert await net.hss.administration.deregister(alice.card.impi) is Told.UNREACHABLE
+        assert (await alice.registers()).status == 200
+        (state,) = (await net.hss.administration.show(alice.card.impi)).assignment.sets
+        assert state.state is RegistrationState.REGISTERED
+        assert await message_arrives(await net.registered("bob"), alice)

@@ -44,7 +44,7 @@ from redoubt.diameter.results import DiameterUnavailable, Result
 from redoubt.diameter.user_data import UserDataRefused
 from redoubt.sip.service import Context
 
-ANSWER_TIMEOUT_S = 5.0  # below the 16 s that a phone retransmits REGISTER within, with time for a second HSS
+ANSWER_TIMEOUT_S = 8.0  # two questions in turn stay below timer F (32 s), and TCP may repeat a segment thrice
 
 
 class CxOverDiameter:

@@ -285,7 +285,7 @@ async def answered(send: Callable[[], Awaitable[Response]]) -> Response:
     """As a user does: again when it timed out."""
     for _ in range(TRIES):
         response = await send()
-        if response.status != 408:
+        if response.status not in (408, 504):  # 504: the HSS, by a connection that lost three segments running
             break
     return response
 

@@ -25,11 +25,12 @@ from redoubt.sim import at_host
 from redoubt.sip.stack import Stack
 
 EPOCH_S = 1_800_000_000.0  # wall clocks of the simulated world start here
-P_CSCF_HOST, CORE_HOST = "10.1.0.1", "10.2.0.1"
-PARTS = {  # function groups by host; the HSS is where the I- and S-CSCF are, because a unix socket is no wire
-    True: ((P_CSCF_HOST, ("p-cscf",)), (CORE_HOST, ("i-cscf", "s-cscf", "hss"))),
-    False: ((P_CSCF_HOST, ("p-cscf", "i-cscf", "s-cscf", "hss")),),
-}
+P_CSCF_HOST, CORE_HOST, HSS_HOST = "10.1.0.1", "10.2.0.1", "10.4.0.1"
+PARTS = (  # function groups by host
+    ((P_CSCF_HOST, ("p-cscf", "i-cscf", "s-cscf", "hss")),),
+    ((P_CSCF_HOST, ("p-cscf",)), (CORE_HOST, ("i-cscf", "s-cscf", "hss"))),
+    ((P_CSCF_HOST, ("p-cscf",)), (CORE_HOST, ("i-cscf", "s-cscf")), (HSS_HOST, ("hss",))),
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -63,16 +64,16 @@ class World:
     bugs: list[Bug] = field(default_factory=list)
 
     @classmethod
-    async def build(cls, wire: Wire, phones: int, *, apart: bool, tracing: bool) -> Self:
-        """Starts the network, on one host or two, and opens that many phones."""
+    async def build(cls, wire: Wire, phones: int, *, hosts: int, tracing: bool) -> Self:
+        """Starts the network, on so many hosts, and opens that many phones."""
         events = EventStream()
         events.tracing = tracing
         world = cls(wire, events, tempfile.TemporaryDirectory(prefix="redoubt-seed-"))
         events.listen(world._note_bug)
         directory = Path(world.folder.name)
         write_key_file(directory / Config().hss.key_file, create_key(wire.randomness))
-        config = from_tree(_tree(P_CSCF_HOST, CORE_HOST if apart else P_CSCF_HOST))
-        for host, functions in PARTS[apart]:
+        config = from_tree(_tree([host for host, _functions in PARTS[hosts - 1]]))
+        for host, functions in PARTS[hosts - 1]:
             with at_host(host):
                 part = await Network.start(
                     config, directory, only=functions, events=events, randomness=wire.randomness, epoch_s=EPOCH_S
@@ -149,15 +150,18 @@ def open_calls(phone: Phone) -> list[Call]:
     return [owner for owner in phone.line.dialogs.values() if isinstance(owner, Call)]
 
 
-def _tree(access: str, core: str) -> dict[str, dict[str, Any]]:
+def _tree(hosts: list[str]) -> dict[str, dict[str, Any]]:
     """Everything listens on UDP, and on TCP for what a datagram can't hold (RFC 3261 18.1.1)."""
 
     def at(host: str, port: int) -> list[str]:
         return [f"udp:{host}:{port}", f"tcp:{host}:{port}"]
 
+    access, core, hss = hosts[0], (hosts * 2)[1], hosts[-1]
     return {
-        "network": {"trusted-nodes": [access, core]},
+        "network": {"trusted-nodes": hosts},
         "p-cscf": {"listen": at(access, 5060), "core": at(access, 5070)},
         "i-cscf": {"listen": at(core, 5071)},
         "s-cscf": {"listen": at(core, 5072)},
+        "hss": {"diameter": [f"tcp:{hss}:3868"]},
+        "gm": {"listen": [f"udp:{access}:4500"]},
     }

@@ -14,11 +14,12 @@ import msgspec
 
 from redoubt.events import Event, MessageSeen
 from redoubt.lab.seed_story import SeedFailed, Story, deregisters, is_deregistered, registers
-from redoubt.lab.seed_world import CORE_HOST, EPOCH_S, P_CSCF_HOST, World
+from redoubt.lab.seed_world import CORE_HOST, EPOCH_S, HSS_HOST, P_CSCF_HOST, World
 from redoubt.sim import Network as Wire
 from redoubt.sim import run
 
 PHONES = (5, 8)
+HOSTS = (1, 2, 1, 3)  # with two the P-CSCF is on a host of its own, with three the HSS is too, behind Diameter
 LONGEST_REGISTRATION_S = 3_600
 DRAINED_S = 700.0  # after the last registration: 64*T1 on Gm for the NOTIFY, what it leads to, timer I and J
 AWAY_S = 400.0  # what began while the network was cut has ended, and who got no NOTIFY has asked anew
@@ -31,7 +32,7 @@ class Outcome:
     """What one seed held."""
 
     seed: int
-    apart: bool  # the P-CSCF on a host of its own
+    hosts: int  # on which the network's functions are
     cut: bool  # the network was partitioned for a while
     virtual_s: float
     acts: dict[str, int] = field(default_factory=dict)
@@ -44,7 +45,7 @@ def run_seed(seed: int, loss: float = 0.1, *, tracing: bool = False) -> Outcome:
     worlds: list[World] = []
 
     async def story(wire: Wire) -> Outcome:
-        world = await World.build(wire, rng.randint(*PHONES), apart=seed % 2 == 1, tracing=tracing)
+        world = await World.build(wire, rng.randint(*PHONES), hosts=HOSTS[seed % len(HOSTS)], tracing=tracing)
         worlds.append(world)
         try:
             return await _lived(world, rng, seed)
@@ -88,7 +89,7 @@ async def _lived(world: World, rng: random.Random, seed: int) -> Outcome:
     await _ending(told)
     if world.bugs:
         raise SeedFailed(f"bugs: {world.bugs[0].node}\n{world.bugs[0].traceback}", world.bugs[0].call_id)
-    return Outcome(seed, len(world.parts) > 1, cut, asyncio.get_running_loop().time(), told.done)
+    return Outcome(seed, len(world.parts), cut, asyncio.get_running_loop().time(), told.done)
 
 
 async def _cut(told: Story) -> None:
@@ -99,6 +100,8 @@ async def _cut(told: Story) -> None:
     sides = [(some, P_CSCF_HOST)]
     if len(world.parts) > 1:
         sides.append(([CORE_HOST], P_CSCF_HOST))
+    if len(world.parts) > 2:
+        sides.append(([HSS_HOST], CORE_HOST))
     one, other = rng.choice(sides)
 
     async def partition() -> None:

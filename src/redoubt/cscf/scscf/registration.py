@@ -4,15 +4,21 @@ import asyncio
 
 from msgspec import Struct
 
-from redoubt.config import SCscfConfig
+from redoubt.config import AccessPolicy, SCscfConfig
 from redoubt.cscf.registering import RegisterRequest, read_register, report
 from redoubt.cscf.scscf.authentication import Attempt, Authentication, Busy, Outcome, hss_silent
 from redoubt.cscf.scscf.challenges import Challenge
-from redoubt.cscf.scscf.deregistration import UNREGISTERED, Deregistration
+from redoubt.cscf.scscf.deregistration import DEACTIVATED, UNREGISTERED, Deregistration
 from redoubt.cscf.scscf.regevent import RegEvent
 from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations, contact_identity
 from redoubt.cscf.scscf.restoration import Restoration
-from redoubt.cscf.scscf.verdicts import report_failure, report_registered, report_resynchronisation, report_silence
+from redoubt.cscf.scscf.verdicts import (
+    report_failure,
+    report_registered,
+    report_resynchronisation,
+    report_silence,
+    report_unprotected,
+)
 from redoubt.diameter.cx import (
     Cx,
     HssUnavailable,
@@ -56,6 +62,7 @@ class Registration:
         deregistration: Deregistration,
         restoration: Restoration,
         regevent: RegEvent,
+        access: AccessPolicy,
     ) -> None:
         self._context = context
         self._config = config
@@ -66,6 +73,7 @@ class Registration:
         self._deregistration = deregistration
         self._restoration = restoration
         self._regevent = regevent
+        self._demands_protection = access == "ipsec" and context.enforces("gm-answer")
         self._service_route = f"<{uri.replace('sip:', 'sip:orig@', 1)};lr>"
 
     async def register(self, request: Request, exchange: Exchange) -> Response:
@@ -78,6 +86,7 @@ class Registration:
                 return await self._accept(attempt, challenged=False)
             return await self._challenge(attempt)
 
+        self._refuse_unprotected_answer(attempt)
         outcome = self._authentication.judge(attempt, challenge)
         match outcome:
             case Outcome.AUTHENTICATED:
@@ -105,6 +114,18 @@ class Registration:
         """TS 24.229 5.4.1.1, 7.2A.2. The word of a node that nobody vouches for is nothing; so is any but "yes"."""
         believed = exchange.flow.trusted or not self._context.enforces("integrity-flag")
         return believed and register.integrity_protected == "yes"
+
+    def _refuse_unprotected_answer(self, attempt: Attempt) -> None:
+        """RES counts on the association that it keyed (TS 33.203 6.1.5, 7.2); who could not key one sends none.
+
+        The challenge stays open: the phone's own answer may still come.
+        """
+        credentials = attempt.register.credentials
+        proves_nothing = not credentials.param("response") or credentials.param("auts")
+        if attempt.protected or proves_nothing or not self._demands_protection:
+            return
+        report_unprotected(self._context, attempt.register)
+        raise SipError(403, "the answer to a challenge came unprotected", "TS 33.203 6.1.5")
 
     def _may_go_unchallenged(self, attempt: Attempt) -> bool:
         """A re-registration of the same pair, on a protected first hop, where the policy has it (TS 33.203 5.1.2)."""
@@ -195,18 +216,18 @@ class Registration:
     ) -> UserProfile:
         """The user's profile: from the HSS, which learns that the user is registered here (TS 29.228 6.1.2)."""
         mine = found.bindings_of(register.impi) if found is not None else []
-        if mine:
-            keys = {contact_identity(register.impi, contact) for contact in register.contacts}
-            bindings = [*(one for one in mine if one.key not in keys), *bindings]
+        keys = {contact_identity(register.impi, contact) for contact in register.contacts}
+        others = [one for one in mine if one.key not in keys]
         if found is not None and mine:
-            if challenged:
-                kept = self._restoration.info(register.impi, bindings, found)
-                await self._assign(register, ServerAssignmentType.RE_REGISTRATION, kept, want_profile=False)
-            else:
-                self._restoration.keep(register.impi, register.impu, bindings, found)
+            if not challenged:
+                self._restoration.keep(register.impi, register.impu, [*others, *bindings], found)
+            elif not await self._renew(register, self._restoration.info(register.impi, [*others, *bindings], found)):
+                self._deregistration.take_out(found, others, "network", DEACTIVATED)  # an RTR that never came
+                others, found = [], None
             again = self._registrations.find(register.impu)
-            if again is not None and again.bindings_of(register.impi):
+            if found is not None and again is not None and again.bindings_of(register.impi):
                 return again.profile
+        bindings = [*others, *bindings]
         kept = self._restoration.info(register.impi, bindings, None)
         answer = await self._assign(register, ServerAssignmentType.REGISTRATION, kept, want_profile=True)
         profile = answer.profile
@@ -216,9 +237,25 @@ class Registration:
             self._restoration.take_back(answer, [binding.key for binding in bindings])
         return profile
 
+    async def _renew(self, register: RegisterRequest, kept: RestorationInfo) -> bool:
+        """SAR of a re-registration; False if the HSS holds the user for not registered (TS 29.228 6.1.2.1).
+
+        It ended the registration, by an operator's word perhaps, when its RTR could not be delivered.
+        """
+        kind = ServerAssignmentType.RE_REGISTRATION
+        answer = await self._assign(register, kind, kept, want_profile=False, refusal=ResultCode.IN_ASSIGNMENT_TYPE)
+        return answer.result is not ResultCode.IN_ASSIGNMENT_TYPE
+
     async def _assign(
-        self, register: RegisterRequest, kind: ServerAssignmentType, kept: RestorationInfo, *, want_profile: bool
+        self,
+        register: RegisterRequest,
+        kind: ServerAssignmentType,
+        kept: RestorationInfo,
+        *,
+        want_profile: bool,
+        refusal: ResultCode | None = None,
     ) -> ServerAssignmentAnswer:
+        """Raises what is owed to the phone when the HSS refuses, unless by the `refusal` that the caller knows of."""
         try:
             answer = await self._cx.server_assignment(
                 register.impi, register.impu, self._uri, kind, want_profile=want_profile, restoration=kept
@@ -227,6 +264,8 @@ class Registration:
             raise hss_silent(self._context, register, "CM4") from fault
         if answer.result.is_success:
             report(self._context, register, "CM4", ASSIGNED, True, clause="TS 29.228 6.1.2")
+            return answer
+        if answer.result is refusal:
             return answer
         report(
             self._context,
