@@ -140,7 +140,11 @@ class Message:
         """Parse and remember every header that has a field here, in one pass; SipError 400 at a bad one."""
         views = self._views
         for name, lines in self._lines.items():
-            if name not in views and (field := fields.get(name)) is not None:
+            if name in views or (field := fields.get(name)) is None:
+                continue
+            if len(lines) == 1 and not (field.listed and "," in lines[0]):
+                views[name] = (field.parse(lines[0]),)
+            else:
                 views[name] = field.values(lines)
 
     def put(self, field: Field[T], *values: T) -> None:

@@ -24,6 +24,7 @@ class UdpEndpoint(asyncio.DatagramProtocol):
         self._vouch = vouch
         self._flows: OrderedDict[Any, Flow] = OrderedDict()
         self._transport: asyncio.DatagramTransport | None = None
+        self._send_to, self._closed = self._send, self._is_closed  # one of each for all flows
 
     @classmethod
     async def open(cls, listen: Listen, receive: OnDatagram, vouch: Vouch) -> "UdpEndpoint":
@@ -73,8 +74,8 @@ class UdpEndpoint(asyncio.DatagramProtocol):
                 plain,
                 self.listen.zone,
                 self._vouch(self.listen, plain[0]),
-                partial(self._send, key),
-                self._is_closed,
+                partial(self._send_to, key),
+                self._closed,
             )
             self._flows[key] = flow
         return flow

@@ -25,7 +25,7 @@ class Via(Struct, frozen=True, gc=False):
         transport = USUAL.get(protocol) if sent_by else None
         if transport is None:
             transport, sent_by = _spaced(sent)
-        host, port = read_hostport(_tight(sent_by))
+        host, port = read_hostport(_tight(sent_by) if " " in sent_by or "\t" in sent_by else sent_by)
         return cls(transport, host, port, read_params(rest) if semicolon else ())
 
     def param(self, name: str) -> str | None:
@@ -70,6 +70,7 @@ class Via(Struct, frozen=True, gc=False):
 
 
 def _tight(text: str) -> str:
+    """Without the blanks around the whole and around the colon."""
     text = text.strip(" \t")
     if " " not in text and "\t" not in text:
         return text
