@@ -20,12 +20,10 @@ from redoubt.expressions import ExpressionError, expression
 from redoubt.limits import USER_DATA_CRITERIA, USER_DATA_IDENTITIES, USER_DATA_OCTETS, USER_DATA_TRIGGERS
 from redoubt.sip.errors import SipError
 from redoubt.sip.uri import parse_uri
-from redoubt.xml import Element, XmlRefused, child_text, escaped, parse_xml
+from redoubt.xml import Element, XmlRefused, children, escaped, parse_xml, text_of
 
 WILDCARDED = (IdentityType.WILDCARDED_PSI, IdentityType.WILDCARDED_IMPU, IdentityType.IMPU_WILDCARD)
 _TRUE = ("1", "true")
-_EXPRESSIONS = ("RequestURI", "SIPHeader/Header", "SIPHeader/Content", "SessionDescription/Line",
-                "SessionDescription/Content")  # fmt: skip
 
 
 class UserDataRefused(Exception):
@@ -71,7 +69,7 @@ def parse_user_data(octets: bytes) -> UserProfile:
         raise UserDataRefused(f"the profile has more than {USER_DATA_IDENTITIES} identities", too_much=True)
     if sum(len(part.criteria) for part in parts) > USER_DATA_CRITERIA:
         raise UserDataRefused(f"the profile has more than {USER_DATA_CRITERIA} filter criteria", too_much=True)
-    return UserProfile(child_text(root, "PrivateID"), parts)
+    return UserProfile(text_of(root[0]), parts)
 
 
 def check_criteria(criteria: tuple[InitialFilterCriterion, ...]) -> None:
@@ -142,33 +140,42 @@ def _schema() -> etree.XMLSchema:
 
 
 def _service_profile(element: Element) -> ServiceProfile:
-    authorization = element.find("CoreNetworkServicesAuthorization")
-    media = "" if authorization is None else child_text(authorization, "SubscribedMediaProfileId")
-    services = element.iterfind("CoreNetworkServicesAuthorization/Extension/ListOfServiceIds/ServiceId")
+    inside = children(element)
+    authorization = children(inside.get("CoreNetworkServicesAuthorization"))
+    services = children(authorization.get("Extension")).get("ListOfServiceIds")
+    media = text_of(authorization.get("SubscribedMediaProfileId"))
+    extension = inside.get("Extension")
     return ServiceProfile(
-        tuple([_identity(child) for child in element.iterfind("PublicIdentity")]),
-        tuple([read_criterion(child) for child in element.iterfind("InitialFilterCriteria")]),
-        tuple([int(child.text or "") for child in element.iterfind("Extension/SharedIFCSetID")]),
+        tuple([_identity(child) for child in element if child.tag == "PublicIdentity"]),
+        tuple([read_criterion(child) for child in element if child.tag == "InitialFilterCriteria"]),
+        tuple([int(text_of(child)) for child in _all_of(extension, "SharedIFCSetID")]),
         int(media) if media else None,
-        tuple([(child.text or "").strip() for child in services]),
+        tuple([text_of(child) for child in _all_of(services, "ServiceId")]),
     )
 
 
+def _all_of(element: Element | None, name: str) -> list[Element]:
+    return [] if element is None else [child for child in element if child.tag == name]
+
+
 def _identity(element: Element) -> PublicIdentity:
-    identity = child_text(element, "Identity")
-    kind = IdentityType(int(child_text(element, "Extension/IdentityType", "0")))
-    wildcard = child_text(element, "Extension/WildcardedPSI")
-    wildcard = wildcard or child_text(element, "Extension/Extension/Extension/WildcardedIMPU")
+    inside = children(element)
+    first = children(inside.get("Extension"))
+    second = children(first.get("Extension"))
+    third = children(second.get("Extension"))
+    identity = text_of(inside["Identity"])
+    kind = IdentityType(int(text_of(first.get("IdentityType"), "0")))
+    wildcard = text_of(first.get("WildcardedPSI")) or text_of(third.get("WildcardedIMPU"))
     if kind in WILDCARDED and not wildcard and "!" in identity:
         wildcard = identity  # as Release 7 wrote it
     _check_wildcard(wildcard)
     return PublicIdentity(
         identity if wildcard == identity else _canonical(identity),
-        child_text(element, "BarringIndication") in _TRUE,
-        child_text(element, "Extension/Extension/DisplayName"),
+        text_of(inside.get("BarringIndication")) in _TRUE,
+        text_of(second.get("DisplayName")),
         wildcard,
         kind,
-        child_text(element, "Extension/Extension/AliasIdentityGroupID"),
+        text_of(second.get("AliasIdentityGroupID")),
     )
 
 
@@ -193,32 +200,37 @@ def _canonical(identity: str) -> str:
 
 def read_criterion(element: Element) -> InitialFilterCriterion:
     """An InitialFilterCriteria element that a schema has seen. Raises UserDataRefused."""
-    trigger = element.find("TriggerPoint")
-    part = child_text(element, "ProfilePartIndicator")
-    marks = element.find("ApplicationServer/Extension")
+    inside = children(element)
+    server = children(inside["ApplicationServer"])
+    marks = children(server.get("Extension"))
+    trigger = inside.get("TriggerPoint")
+    part = text_of(inside.get("ProfilePartIndicator"))
     if trigger is not None:
         _check_trigger(trigger)
     return InitialFilterCriterion(
-        int(child_text(element, "Priority")),
-        child_text(element, "ApplicationServer/ServerName"),
-        int(child_text(element, "ApplicationServer/DefaultHandling", "0")),
+        int(text_of(inside["Priority"])),
+        text_of(server["ServerName"]),
+        int(text_of(server.get("DefaultHandling"), "0")),
         "" if trigger is None else etree.tostring(trigger, encoding="unicode", with_tail=False),
         int(part) if part else None,
-        child_text(element, "ApplicationServer/ServiceInfo"),
-        marks is not None and marks.find("IncludeRegisterRequest") is not None,
-        marks is not None and marks.find("IncludeRegisterResponse") is not None,
+        text_of(server.get("ServiceInfo")),
+        "IncludeRegisterRequest" in marks,
+        "IncludeRegisterResponse" in marks,
     )
 
 
 def _check_trigger(trigger: Element) -> None:
-    triggers = trigger.findall("SPT")
-    if len(triggers) > USER_DATA_TRIGGERS:
+    conditions = _all_of(trigger, "SPT")
+    if len(conditions) > USER_DATA_TRIGGERS:
         raise UserDataRefused(f"a trigger point has more than {USER_DATA_TRIGGERS} conditions", too_much=True)
-    for one in triggers:
-        for path in _EXPRESSIONS:
-            text = child_text(one, path)
-            if text:
-                _check_expression(text)
+    for condition in conditions:
+        for child in condition:
+            if child.tag == "RequestURI":
+                _check_expression(text_of(child))
+            elif child.tag in ("SIPHeader", "SessionDescription"):
+                for part in child:
+                    if part.tag in ("Header", "Line", "Content"):
+                        _check_expression(text_of(part))
 
 
 def _check_expression(text: str) -> None:
