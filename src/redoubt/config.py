@@ -142,7 +142,7 @@ class HssConfig(Section, frozen=True):
     key_file: str = "hss.key"
     """The key under which K and OPc are stored; `redoubt init` makes it."""
     sequence_block: Annotated[int, Meta(ge=1, le=4096)] = 32
-    """Sequence numbers reserved durably at a time."""
+    """Sequence numbers reserved durably at a time; in PostgreSQL each one as it is used."""
     max_pending_per_user: Annotated[int, Meta(ge=1)] = 8
     """Vectors that one private identity may have fetched within a minute without an answer."""
     rest: Annotated[str, Meta(pattern=r"^$|^https?:.+:\d+$")] = ""

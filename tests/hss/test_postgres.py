@@ -177,6 +177,13 @@ async def test_what_cannot_be_opened_is_named_without_its_password(place: Place)
     assert PASSWORD not in str(refused.value)
 
 
+@pytest.mark.parametrize("host", ["db.example.net", "192.0.2.7"])
+async def test_another_machines_database_is_opened_once_it_is_said_how(host: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{host} is another machine.*sslmode=verify-full") as refused:
+        await opened(f"postgresql://redoubt:{PASSWORD}@{host}/hss", tmp_path, KEY, SeededRandomness(1))
+    assert PASSWORD not in str(refused.value)
+
+
 async def test_a_database_of_version_1_is_brought_forward(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("migrations", "postgres"):
         monkeypatch.setattr(f"redoubt.hss.{module}.VERSION", 1)

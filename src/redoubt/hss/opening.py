@@ -1,6 +1,8 @@
 """Opens the store that the configuration names: a file in the state directory, or a PostgreSQL database."""
 
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 from redoubt.config import ConfigError
 from redoubt.hss.sqlite import open_store
@@ -15,6 +17,7 @@ async def opened(database: str, state: Path, key: Secret, randomness: Randomness
     """`hss.database`, made or migrated where need be. Raises ConfigError."""
     if not database.startswith(SCHEMES):
         return open_store(state / database, key, randomness)
+    _demand_a_decision(database)
     try:
         from redoubt.hss.postgres import open_postgres
     except ImportError:
@@ -22,3 +25,23 @@ async def opened(database: str, state: Path, key: Secret, randomness: Randomness
             "hss.database: PostgreSQL needs its driver; run pip install 'redoubt-ims[postgresql]'"
         ) from None
     return await open_postgres(database, key, randomness)
+
+
+def _demand_a_decision(url: str) -> None:
+    """How the way to another machine's database is protected is the operator's to say: drivers default to "perhaps"."""
+    parts = urlsplit(url)
+    asked = parse_qs(parts.query)
+    host = parts.hostname or asked.get("host", [""])[0]
+    if "sslmode" in asked or not host or host == "localhost" or host.startswith("/") or _is_loopback(host):
+        return
+    raise ConfigError(
+        f"hss.database: {host} is another machine; add ?sslmode=verify-full&sslrootcert=FILE to the URL, or"
+        " ?sslmode=disable if the way to it is protected otherwise"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
