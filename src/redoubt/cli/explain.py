@@ -7,17 +7,17 @@ from typing import Any
 import click
 
 from redoubt.cli.output import (
+    ask_everyone,
     config_option,
     console,
-    control_socket,
     fail,
     json_option,
     print_json,
     print_rows,
     run,
     says_what_went_wrong,
+    shown,
 )
-from redoubt.network.control import ask
 
 EXAMPLES = """\b
 Examples:
@@ -38,7 +38,7 @@ def command(about: str, last: int, config_path: Path, as_json: bool) -> None:
 
     For each attempt: what was expected and seen, whose fault it is, the clause, and what to try.
     """
-    found = run(ask(control_socket(config_path), "explain", about=about, last=last))
+    found = run(_attempts(config_path, about, last))
     if as_json:
         print_json({"about": about, "attempts": found})
     elif not found:
@@ -50,19 +50,40 @@ def command(about: str, last: int, config_path: Path, as_json: bool) -> None:
         _print(attempt)
 
 
+async def _attempts(config_path: Path, about: str, last: int) -> list[dict[str, Any]]:
+    """What the processes of this network know of the same attempts: some learn of a user by Call-ID alone."""
+    named = await ask_everyone(config_path, "explain", about=about, last=last)
+    found = {attempt["call_id"]: attempt for answer in named for attempt in answer}
+    if len(named) == 1:
+        return list(found.values())
+    newest = sorted(found.values(), key=lambda attempt: attempt["at"])[-last:]
+    whole = [await ask_everyone(config_path, "explain", about=one["call_id"], last=1) for one in newest]
+    return [_together([attempt for answer in answers for attempt in answer]) for answers in whole]
+
+
+def _together(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """One attempt from what each process saw: the cause before its consequences, and who knows most of a success."""
+    checks = sorted((check for part in parts for check in part["checks"]), key=lambda check: check["at"])
+    failed = [part for part in parts if not part["passed"]]
+    word = max(failed, key=lambda part: bool(part["advice"])) if failed else max(parts, key=lambda p: p["ended"])
+    identities = {name: next((part[name] for part in parts if part[name]), "") for name in ("impi", "impu")}
+    return {**word, **identities, "at": min(part["at"] for part in parts), "checks": checks}
+
+
 def _print(attempt: dict[str, Any]) -> None:
     when = datetime.fromtimestamp(attempt["at"]).strftime("%H:%M:%S")
     mark = "[green]✓[/]" if attempt["passed"] else "[red]✗[/]"
-    console.print(f"\n{mark} [bold]{when}[/] {attempt['impu'] or attempt['impi']} [dim]{attempt['call_id']}[/]")
+    who = shown(attempt["impu"] or attempt["impi"])
+    console.print(f"\n{mark} [bold]{when}[/] {who} [dim]{shown(attempt['call_id'])}[/]")
     rows = [
         ["✓" if check["passed"] else "✗", check["step"], check["node"], check["rule"], check.get("clause", "")]
         for check in attempt["checks"]
     ]
     if rows:
         print_rows(["", "step", "where", "check", "clause"], rows)
-    console.print(f"[bold]verdict[/]  {attempt['verdict']}")
+    console.print(f"[bold]verdict[/]  {shown(attempt['verdict'])}")
     for name in ("expected", "seen", "fault", "clause"):
         if attempt[name] and attempt[name] != "nobody":
-            console.print(f"{name:<8} {attempt[name]}", markup=False)
+            console.print(f"{name:<8} {shown(attempt[name])}")
     if attempt["advice"]:
-        console.print(f"[bold]try[/]      {attempt['advice']}")
+        console.print(f"[bold]try[/]      {shown(attempt['advice'])}")

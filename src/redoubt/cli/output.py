@@ -1,7 +1,9 @@
 """What all verbs share: the options --config and --json, printing for people or machines, errors as sentences."""
 
 import asyncio
+import contextlib
 import functools
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -10,17 +12,26 @@ from typing import Any, NoReturn, TypeVar
 import click
 import msgspec
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from redoubt.config import Config, ConfigError
 from redoubt.hss.store import StoreFailed
 from redoubt.hss.subscriber import ProvisioningError
 from redoubt.network.configuration import load
-from redoubt.network.control import ControlError
+from redoubt.network.control import ControlError, NotRunning, ask
 
 T = TypeVar("T")
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+PIPE_WIDTH = 4096  # a pipe or a file has no width: nothing is folded there, so that it can be searched and cut
+
+
+def _console(stderr: bool) -> Console:
+    terminal = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
+    return Console(stderr=stderr, highlight=False, width=None if terminal else PIPE_WIDTH)
+
+
+console = _console(stderr=False)
+errors = _console(stderr=True)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 config_option = click.option(
@@ -35,13 +46,18 @@ def print_json(value: Any) -> None:
 
 
 def print_rows(columns: list[str], rows: list[list[str]], title: str = "") -> None:
-    """A table for people."""
+    """A table for people. What stands in a cell may have come from a stranger: it is text, never markup."""
     table = Table(title=title or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(shown(cell) for cell in row))
     console.print(table)
+
+
+def shown(text: str) -> str:
+    """For a person: what a stranger wrote is neither markup nor a terminal's control sequence."""
+    return escape("".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text))
 
 
 def fail(message: str, as_json: bool = False, status: int = 1) -> NoReturn:
@@ -49,7 +65,7 @@ def fail(message: str, as_json: bool = False, status: int = 1) -> NoReturn:
     if as_json:
         print_json({"error": message})
     else:
-        errors.print(f"[bold red]error:[/] {message}", markup=True)
+        errors.print(f"[bold red]error:[/] {shown(message)}", markup=True)
     raise SystemExit(status)
 
 
@@ -62,6 +78,10 @@ def says_what_went_wrong(command: Callable[..., T]) -> Callable[..., T]:
             return command(*args, **options)
         except (ConfigError, ControlError, ProvisioningError, StoreFailed) as error:
             fail(str(error), bool(options.get("as_json")))
+        except OSError as error:
+            if error.filename is None:  # of no file that the operator named: a closed pipe, or a bug
+                raise
+            fail(f"{error.filename}: {error.strerror}", bool(options.get("as_json")))
         except KeyboardInterrupt:
             raise SystemExit(130) from None
 
@@ -88,5 +108,16 @@ def opened(config_path: Path) -> tuple[Config, Path]:
 
 
 def control_socket(config_path: Path) -> Path:
+    """Of the process with the HSS."""
     _config, directory = opened(config_path)
     return directory / "control.sock"
+
+
+async def ask_everyone(config_path: Path, command: str, **arguments: Any) -> list[Any]:
+    """The answer of each process of this network that runs here (`up --only`). Raises NotRunning if none does."""
+    first = control_socket(config_path)
+    answers = []
+    for path in sorted(first.parent.glob("control*.sock")):
+        with contextlib.suppress(NotRunning):  # a process that was killed leaves its socket behind
+            answers.append(await ask(path, command, **arguments))
+    return answers or [await ask(first, command, **arguments)]

@@ -1,21 +1,22 @@
-"""`redoubt status`: what a running network is doing."""
+"""`redoubt status`: what a running network is doing, in one process or several."""
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from redoubt.cli.output import (
+    ask_everyone,
     config_option,
     console,
-    control_socket,
     json_option,
     print_json,
     print_rows,
     run,
     says_what_went_wrong,
+    shown,
 )
-from redoubt.network.control import ask
 
 EXAMPLES = """\b
 Examples:
@@ -34,25 +35,50 @@ Examples:
 @says_what_went_wrong
 def command(count: int, config_path: Path, as_json: bool) -> None:
     """Show what a running network is doing: functions, addresses, tables, protections that are off, last events."""
-    status = run(ask(control_socket(config_path), "status", events=count))
+    status = _together(run(ask_everyone(config_path, "status", events=count)), count)
     if as_json:
         print_json(status)
         return
     _print(status)
 
 
+def _together(found: list[dict[str, Any]], count: int) -> dict[str, Any]:
+    """One status of all processes; the longest-running one's time."""
+    events = sorted((event for one in found for event in one["events"]), key=lambda event: event["at"])
+    return {
+        **found[0],
+        "functions": sorted(name for one in found for name in one["functions"]),
+        "listening": {address: name for one in found for address, name in one["listening"].items()},
+        "up_s": max(one["up_s"] for one in found),
+        "tables": {name: size for one in found for name, size in one["tables"].items()},
+        "events": events[-count:] if count else [],
+    }
+
+
 def _print(status: dict[str, Any]) -> None:
-    console.print(f"[bold]{status['realm']}[/], access policy {status['access_policy']}, up {status['up_s']:.0f} s")
+    console.print(
+        f"[bold]{shown(status['realm'])}[/], access policy {status['access_policy']}, up {_duration(status['up_s'])}"
+    )
     if status["protections_off"]:
         console.print(f"[bold red]protections off: {', '.join(status['protections_off'])}[/]")
-    print_rows(["function", "address"], [[name, address] for address, name in status["listening"].items()])
+    console.print()
+    addresses = [[name, address] for address, name in status["listening"].items()]
+    here = {name for name, _ in addresses}
+    print_rows(["function", "address"], addresses + [[name, "-"] for name in status["functions"] if name not in here])
+    console.print()
     print_rows(["table", "entries"], [[name, str(size)] for name, size in status["tables"].items()])
-    if peers := status["diameter"]:
-        print_rows(list(peers[0]), [[str(value) for value in peer.values()] for peer in peers], "Diameter")
-    for event in status["events"]:
-        kind = event.pop("type")
-        console.print(
-            f"[dim]{event.pop('at'):.3f}[/] {event.pop('node')} [bold]{kind}[/] "
-            + " ".join(f"{k}={v}" for k, v in event.items() if v),
-            markup=True,
-        )
+    if status["events"]:
+        console.print()
+        print_rows(["time", "where", "event", ""], [_event(event) for event in status["events"]])
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def _event(event: dict[str, Any]) -> list[str]:
+    facts = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in event.items() if v and k not in ("at", "node", "type"))
+    when = datetime.fromtimestamp(event["at"]).strftime("%H:%M:%S.%f")[:-3]
+    return [when, event["node"], event["type"], facts]

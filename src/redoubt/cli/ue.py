@@ -1,28 +1,27 @@
 """`redoubt ue`: a test phone with a software ISIM, on a SIM file that `redoubt subscriber add` made."""
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import contextlib
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import click
 
-from redoubt.cli.output import config_option, console, fail, json_option, opened, print_json, run, says_what_went_wrong
-from redoubt.config import Config, ConfigError
-from redoubt.events import EventStream
-from redoubt.phone.call import Call
-from redoubt.phone.identity import PhoneIdentity
+from redoubt.cli.output import (
+    config_option,
+    console,
+    fail,
+    json_option,
+    print_json,
+    run,
+    says_what_went_wrong,
+    shown,
+)
+from redoubt.cli.ue_attending import attend
+from redoubt.cli.ue_phone import opened_phone
+from redoubt.cli.ue_told import Done, told_call, told_message, told_registration
 from redoubt.phone.incoming import Answering
 from redoubt.phone.phone import Phone
-from redoubt.phone.registration import RegistrationResult
-from redoubt.phone.sim_file import read_sim_file, write_sim_file
-from redoubt.sip.service import Context
-from redoubt.sip.stack import Stack
-from redoubt.sources import Clock, SystemRandomness
-from redoubt.transport.flow import Zone
-from redoubt.transport.listen import Listen
 
 EXAMPLES = """\b
 Examples (alice and bob were made with `redoubt subscriber add`, `redoubt up` runs):
@@ -32,15 +31,17 @@ Examples (alice and bob were made with `redoubt subscriber add`, `redoubt up` ru
   redoubt ue message alice sip:bob@ims.mnc001.mcc001.3gppnetwork.org "hello"
   redoubt ue deregister alice
 """
-Doing = Callable[[Phone], Awaitable[dict[str, Any]]]
+EXPIRES_S = 3600
+PATIENCE_S = 30.0  # four retransmissions at the phone's T1 of 2 s (TS 24.229 7.7)
+Doing = Callable[[Phone], Awaitable[Done]]
 
 
 @click.group(epilog=EXAMPLES)
 def command() -> None:
     """A test phone: registers with IMS AKA, calls, answers, sends messages.
 
-    SIM is the name of a subscriber or the path of a SIM file. The phone keeps its port and the card's sequence numbers
-    in that file, so that one command can end what another began.
+    SIM is the name of a subscriber or the path of a SIM file. The phone keeps its port, its instance and the card's
+    sequence numbers in that file, so that one command can end what another began.
     """
 
 
@@ -58,27 +59,19 @@ def phone_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 @command.command(epilog=EXAMPLES)
 @phone_options
-@click.option("--expires", type=click.IntRange(1), default=3600, show_default=True, help="Seconds to ask for.")
+@click.option("--expires", type=click.IntRange(1), default=EXPIRES_S, show_default=True, help="Seconds to ask for.")
 @says_what_went_wrong
 def register(sim: str, proxy: str | None, expires: int, config_path: Path, as_json: bool) -> None:
     """Register (SM1 to SM12) and leave the registration in place."""
-
-    async def doing(phone: Phone) -> dict[str, Any]:
-        return _told(await phone.register(expires))
-
-    _do(sim, proxy, config_path, as_json, doing)
+    _do(sim, proxy, config_path, as_json, lambda phone: _register(phone, expires))
 
 
 @command.command(epilog=EXAMPLES)
 @phone_options
 @says_what_went_wrong
 def deregister(sim: str, proxy: str | None, config_path: Path, as_json: bool) -> None:
-    """End the registration that `ue register` made."""
-
-    async def doing(phone: Phone) -> dict[str, Any]:
-        return _told(await phone.deregister())
-
-    _do(sim, proxy, config_path, as_json, doing)
+    """End the registration that another verb made."""
+    _do(sim, proxy, config_path, as_json, lambda phone: _register(phone, 0))
 
 
 @command.command(epilog=EXAMPLES)
@@ -87,18 +80,25 @@ def deregister(sim: str, proxy: str | None, config_path: Path, as_json: bool) ->
 @click.option("--talk", type=click.FloatRange(0), default=1.0, show_default=True, help="Seconds until hanging up.")
 @says_what_went_wrong
 def call(sim: str, target: str, talk: float, proxy: str | None, config_path: Path, as_json: bool) -> None:
-    """Register, call TARGET (a sip or tel URI), talk, hang up."""
+    """Register, call TARGET (a sip or tel URI), talk, hang up; stays registered."""
 
-    async def doing(phone: Phone) -> dict[str, Any]:
-        registered = _told(await phone.register())
-        if not registered["ok"]:
+    async def doing(phone: Phone) -> Done:
+        registered = await _register(phone, EXPIRES_S)
+        if not registered.ok:
             return registered
-        made = await phone.call(target)
-        if made.status < 300:
-            await asyncio.sleep(talk)
+        made = phone.dial(target)
+        began = 0.0
+        try:
+            if await made.answered():
+                began = asyncio.get_running_loop().time()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(talk):
+                        await made.ended()
+        finally:  # Ctrl-C while it rings or talks hangs up too
             await made.hang_up()
-        return {"ok": made.status < 300, **_described(made)}
+        return told_call(made, asyncio.get_running_loop().time() - began if began else 0.0)
 
+    _check_target(target, as_json)
     _do(sim, proxy, config_path, as_json, doing)
 
 
@@ -114,24 +114,16 @@ def call(sim: str, target: str, talk: float, proxy: str | None, config_path: Pat
 def answer(
     sim: str, seconds: float, once: bool, status: int, ring: float, proxy: str | None, config_path: Path, as_json: bool
 ) -> None:
-    """Register and wait for calls and messages; deregister at the end."""
+    """Register and wait for calls and messages; deregister at the end, by Ctrl-C too."""
 
-    async def doing(phone: Phone) -> dict[str, Any]:
+    async def doing(phone: Phone) -> Done:
         phone.answering = Answering(status=status, ring_s=ring)
-        registered = _told(await phone.register())
-        if not registered["ok"]:
+        registered = await _register(phone, EXPIRES_S)
+        if not registered.ok:
             return registered
-        if not as_json:
-            console.print(f"[green]registered[/], waiting for calls to {', '.join(registered['associated'])}")
-        calls: list[dict[str, Any]] = []
-        try:
-            async with asyncio.timeout(seconds):
-                await _wait_for_calls(phone, calls, once)
-        except TimeoutError:
-            pass
-        messages = [{"sender": message.sender, "text": message.text} for message in phone.messages]
-        await phone.deregister()
-        return {"ok": True, "calls": calls, "messages": messages}
+        say: Callable[[str], None] = _silent if as_json else _say
+        say(f"{registered.sentence}; waiting for calls and messages, Ctrl-C ends it")
+        return await attend(phone, seconds, once, say)
 
     _do(sim, proxy, config_path, as_json, doing)
 
@@ -142,108 +134,58 @@ def answer(
 @click.argument("text")
 @says_what_went_wrong
 def message(sim: str, target: str, text: str, proxy: str | None, config_path: Path, as_json: bool) -> None:
-    """Register and send TEXT to TARGET as a MESSAGE (RFC 3428)."""
+    """Register and send TEXT to TARGET as a MESSAGE (RFC 3428); stays registered."""
 
-    async def doing(phone: Phone) -> dict[str, Any]:
-        registered = _told(await phone.register())
-        if not registered["ok"]:
+    async def doing(phone: Phone) -> Done:
+        registered = await _register(phone, EXPIRES_S)
+        if not registered.ok:
             return registered
-        response = await phone.message(target, text)
-        return {"ok": response.is_success, "status": response.status, "reason": response.reason}
+        return told_message(target, await phone.message(target, text))
 
+    _check_target(target, as_json)
     _do(sim, proxy, config_path, as_json, doing)
 
 
-async def _wait_for_calls(phone: Phone, calls: list[dict[str, Any]], once: bool) -> None:
-    while True:
-        incoming = await phone.incoming.get()
-        await incoming.ended()
-        calls.append(_described(incoming))
-        if once:
-            return
+async def _register(phone: Phone, expires_s: int) -> Done:
+    """Registers, or with 0 deregisters. For silence RFC 3261 has 128 s; whoever gave the command is told sooner."""
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            result = await phone.register(expires_s)
+    except TimeoutError:
+        sentence = f"the P-CSCF at {phone.line.proxy} did not answer within {PATIENCE_S:.0f} s; `redoubt status`?"
+        return Done(False, {"status": 408, "why": sentence}, sentence)
+    return told_registration(phone.identity.impu, expires_s, result)
 
 
-def _told(result: RegistrationResult) -> dict[str, Any]:
-    return {
-        "ok": result.registered or (result.status == 200 and result.expires_s == 0),
-        "status": result.status,
-        "reason": result.reason,
-        "expires_s": result.expires_s,
-        "network_authenticated": result.network_authentic,
-        "challenges": list(result.outcomes),
-        "associated": list(result.associated),
-        "service_route": list(result.service_route),
-        "why": result.why,
-    }
+def _check_target(target: str, as_json: bool) -> None:
+    if not target.lower().startswith(("sip:", "sips:", "tel:")):
+        fail(f"{target} is no address; write sip:{target.split('@')[0]}@REALM or tel:NUMBER", as_json)
 
 
-def _described(made: Call) -> dict[str, Any]:
-    return {"other": made.other, "call_id": made.call_id, "status": made.status, "reason": made.reason}
+def _say(sentence: str) -> None:
+    console.print(shown(sentence))
+
+
+def _silent(_sentence: str) -> None:
+    """With --json one object is printed, at the end."""
 
 
 def _do(sim: str, proxy: str | None, config_path: Path, as_json: bool, doing: Doing) -> None:
     """Opens the phone, does what the verb does, prints it; exit status 1 when the network refused."""
 
-    async def work() -> dict[str, Any]:
-        async with _opened_phone(sim, proxy, config_path) as phone:
+    async def work() -> Done:
+        async with opened_phone(sim, proxy, config_path) as phone:
             return await doing(phone)
 
-    result = run(work())
+    try:
+        done = run(work())
+    except asyncio.CancelledError:
+        raise SystemExit(130) from None
     if as_json:
-        print_json(result)
-    elif result["ok"]:
-        console.print("[green]ok[/] " + _sentence(result))
+        print_json({"ok": done.ok, **done.facts})
+    elif done.ok:
+        console.print(f"[green]ok[/] {shown(done.sentence)}")
     else:
-        fail(f"{_sentence(result)}; `redoubt explain` on the network's side says which check decided")
-    if not result["ok"]:
+        fail(done.sentence)
+    if not done.ok:
         raise SystemExit(1)
-
-
-def _sentence(result: dict[str, Any]) -> str:
-    return ", ".join(f"{key.replace('_', ' ')}: {value}" for key, value in result.items() if key != "ok" and value)
-
-
-@asynccontextmanager
-async def _opened_phone(sim: str, proxy: str | None, config_path: Path) -> AsyncIterator[Phone]:
-    path, config = _sim_path(sim, config_path)
-    card = read_sim_file(path)
-    address = proxy or _proxy_of(config)
-    context = Context("ue", EventStream(), Clock(asyncio.get_running_loop()), SystemRandomness())
-    isim = card.isim()
-    phone = Phone(context, PhoneIdentity(card.impi, tuple(card.impus), card.realm, isim), Stack(context), address)
-    try:
-        await phone.open(f"udp:{_own_host(address)}:{card.port}")
-    except OSError as error:
-        raise ConfigError(f"the phone's port {card.port} is taken; does another `redoubt ue` use {path}?") from error
-    try:
-        yield phone
-    finally:
-        card.sequence, card.port = list(isim.state), phone.line.flow.local[1]
-        write_sim_file(path, card)
-        await phone.close()
-
-
-def _sim_path(sim: str, config_path: Path) -> tuple[Path, Config | None]:
-    if "/" in sim or sim.endswith(".json"):
-        return Path(sim), opened(config_path)[0] if config_path.exists() else None
-    config, directory = opened(config_path)
-    return directory / "sim" / f"{sim.split('@')[0]}.json", config
-
-
-def _proxy_of(config: Config | None) -> str:
-    if config is None:
-        raise ConfigError("there is no configuration here; say where the P-CSCF is with --proxy sip:HOST:PORT")
-    listen = next((text for text in config.p_cscf.listen if text.startswith("udp:")), config.p_cscf.listen[0])
-    parsed = Listen.parse(listen, Zone.ACCESS)
-    return f"sip:{parsed.host}:{parsed.port}"
-
-
-def _own_host(proxy: str) -> str:
-    """Loopback talks to loopback; elsewhere the address that leads to the P-CSCF is the phone's."""
-
-    host, _, port = proxy.removeprefix("sip:").rpartition(":")
-    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        probe.connect((host.strip("[]"), int(port)))
-        found = str(probe.getsockname()[0])
-    return f"[{found}]" if ":" in found else found

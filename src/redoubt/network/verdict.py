@@ -26,6 +26,7 @@ class Attempt(msgspec.Struct, frozen=True):
     fault: str
     clause: str
     advice: str
+    ended: bool = True  # False while it goes on, as far as this process sees
 
 
 def attempts(events: Iterable[Event], about: str, most: int = ATTEMPTS_SHOWN) -> list[Attempt]:
@@ -65,7 +66,10 @@ def _attempt(call_id: str, evidence: list[Evidence]) -> Attempt:
     last_success = max((i for i, event in enumerate(evidence) if _is_success(event)), default=-1)
     deciding = next((event for event in evidence[last_success + 1 :] if _is_failure(event)), None)
     facts = _facts(deciding, evidence)
-    return Attempt(call_id, evidence[0].at, impi, impu, checks, deciding is None, **facts)
+    ended = any(isinstance(event, Registered | Deregistered | CallEnded) for event in evidence)
+    return Attempt(
+        call_id, evidence[0].at, impi, impu, checks, deciding is None, ended=ended or deciding is not None, **facts
+    )
 
 
 def _is_success(event: Evidence) -> bool:
@@ -103,7 +107,10 @@ def _facts(deciding: Evidence | None, evidence: list[Evidence]) -> dict[str, Any
             sentence = (
                 f"the {deciding.node} answered {deciding.method or 'a request'} with {deciding.status}: {deciding.why}"
             )
-            return {**empty, "verdict": sentence, "clause": deciding.clause, "seen": f"from {deciding.source}"}
+            fault, advice = _REFUSALS.get(deciding.status, (Fault.NONE, ""))
+            source = f"from {deciding.source}" if deciding.source else ""
+            said = {"clause": deciding.clause, "seen": source, "fault": fault.value, "advice": advice}
+            return {**empty, "verdict": sentence, **said}
         case Bug():
             advice = "report it with the traceback that `redoubt status --events` shows"
             return {
@@ -116,6 +123,14 @@ def _facts(deciding: Evidence | None, evidence: list[Evidence]) -> dict[str, Any
             what = "call" if deciding.method == "INVITE" else deciding.method
             return {**empty, "verdict": f"the {what} ended with {deciding.status} {deciding.why}".rstrip()}
     raise AssertionError(deciding)
+
+
+_MALFORMED = (Fault.MESSAGE, "the sender's software must keep to the clause; `redoubt status --events` shows more")
+_NO_WAY = (Fault.PEER, "is the next node running and reachable, does DNS know it, is it among the configured routes?")
+_REFUSALS = {  # those whose status alone says whose fault it is; others carry a check, or speak for themselves
+    **dict.fromkeys((400, 413, 414, 416, 420, 482, 483, 493, 513), _MALFORMED),
+    **dict.fromkeys((408, 430, 503, 504), _NO_WAY),
+}
 
 
 def _good_news(evidence: list[Evidence]) -> str:

@@ -13,6 +13,7 @@ class PhoneIdentity:
     impus: tuple[str, ...]
     realm: str
     isim: Isim
+    instance: str = ""  # +sip.instance, which outlives the phone's process (RFC 5626 4.1); empty: a new one
 
     @property
     def impu(self) -> str:

@@ -37,7 +37,7 @@ class Line:
         self.service_route: tuple[NameAddr, ...] = ()
         self.associated: tuple[NameAddr, ...] = ()
         self.dialogs: dict[tuple[str, str], DialogOwner] = {}  # by Call-ID and this side's tag
-        self.instance = f"urn:uuid:{_uuid(context.randomness.octets(16))}"
+        self.instance = identity.instance or f"urn:uuid:{_uuid(context.randomness.octets(16))}"
         self._stack = stack
         self._flow: Flow | None = None
         self._wire: Service | None = None

@@ -188,10 +188,15 @@ class Registration:
         )
 
     def _granted(self, response: Response) -> int:
-        """The lifetime of this phone's own contact (RFC 3261 10.2.4); nothing if the network left it out."""
-        mine = self._line.contact.uri
+        """The lifetime of this phone's own contact (RFC 3261 10.2.4); nothing if the network left it out.
+
+        Another instance that had this address before is another phone (RFC 5626 4.2).
+        """
+        mine, instance = self._line.contact.uri, f"<{self._line.instance}>"
         for contact in response.every(CONTACT):
             if isinstance(contact, NameAddr) and _same(contact, mine):
+                if contact.param("+sip.instance") not in (None, instance):
+                    continue
                 return contact.expires if contact.expires is not None else response.first(EXPIRES) or 0
         return 0
 

@@ -15,7 +15,10 @@ from redoubt.secret import Secret
 
 
 class SimFile(msgspec.Struct, kw_only=True):
-    """Hexadecimal texts; `sequence` is the card's array of accepted sequence numbers, `port` the phone's last one."""
+    """Hexadecimal texts; `sequence` is the card's array of accepted sequence numbers.
+
+    `port` and `instance` are the phone's, so that it is the same phone when it is switched on again.
+    """
 
     impi: str
     impus: list[str]
@@ -27,6 +30,7 @@ class SimFile(msgspec.Struct, kw_only=True):
     algorithm: str = "milenage"
     sequence: list[int] = []
     port: int = 0
+    instance: str = ""
 
     def __repr__(self) -> str:
         return f"SimFile({self.impi})"
@@ -46,11 +50,15 @@ class SimFile(msgspec.Struct, kw_only=True):
 def read_sim_file(path: Path) -> SimFile:
     """Raises ConfigError with what to do."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=SimFile)
+        sim = msgspec.json.decode(path.read_bytes(), type=SimFile)
+        sim.isim()
+        return sim
     except FileNotFoundError:
         raise ConfigError(f"there is no SIM file {path}; `redoubt subscriber add NAME` makes one") from None
-    except msgspec.DecodeError as error:
-        raise ConfigError(f"{path} is no SIM file: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}; name a subscriber or a SIM file") from None
+    except ValueError as error:  # no JSON, another object, digits that are none, a key of another length
+        raise ConfigError(f"{path} is no SIM file: {error}; `redoubt subscriber add NAME` makes one") from None
 
 
 def write_sim_file(path: Path, sim: SimFile) -> Path:

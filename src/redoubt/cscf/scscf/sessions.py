@@ -56,7 +56,7 @@ class Sessions:
         vector = request.get("P-Charging-Vector")
         if vector is not None and "orig-ioi" not in vector:
             request.set("P-Charging-Vector", f"{vector};orig-ioi={self._realm}")
-        response = await forward(self._next, request, exchange, self._context.node)
+        response = await forward(self._next, request, exchange, self._context.node, _as_told)
         if request.method == "INVITE" or request.method == "MESSAGE":
             self._note_end(request, response)
         return response
@@ -280,7 +280,7 @@ def _number_in(uri: SipUri | TelUri | OtherUri) -> str:
 def _as_told(response: Response) -> None:
     """That the flow to a phone is gone is the caller's "not available" (RFC 5626 5.3.1, TS 24.229 5.4.3.3).
 
-    And a 503 from below says nothing of this node, of which a 503 would speak (RFC 3261 16.7 step 6).
+    And a 503 from further on says nothing of this node, of which a 503 would speak (RFC 3261 16.7 step 6).
     """
     if response.status == 430:
         response.status, response.reason = 480, "Temporarily Unavailable"

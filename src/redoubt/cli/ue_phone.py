@@ -1,0 +1,128 @@
+"""How `redoubt ue` gets at a phone: its SIM file, its way to the P-CSCF, its end by a signal."""
+
+import asyncio
+import contextlib
+import errno
+import signal
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from redoubt.cli.output import opened
+from redoubt.config import Config, ConfigError
+from redoubt.events import EventStream
+from redoubt.phone.identity import PhoneIdentity
+from redoubt.phone.phone import Phone
+from redoubt.phone.sim_file import SimFile, read_sim_file, write_sim_file
+from redoubt.sip.errors import SipError
+from redoubt.sip.service import Context
+from redoubt.sip.stack import Stack
+from redoubt.sip.uri import SipUri, parse_uri
+from redoubt.sources import Clock, SystemRandomness
+from redoubt.transport.flow import Zone
+from redoubt.transport.listen import Listen
+
+PING = b"\r\n\r\n"  # RFC 5626 4.4.1; a P-CSCF may leave it unanswered
+REFUSAL_S = 0.05  # within which a host says that nobody has the port; loopback says so at once
+
+
+@asynccontextmanager
+async def opened_phone(sim: str, proxy: str | None, config_path: Path) -> AsyncIterator[Phone]:
+    """The phone of a SIM, open. Its card and port go back into the file, whatever happened. Raises ConfigError."""
+    path, config = _sim_path(sim, config_path)
+    card = read_sim_file(path)
+    to = _proxy(proxy or _proxy_of(config))
+    own_host = await asyncio.to_thread(_own_host, to)
+    phone = _phone(card, to)
+    end_on_signals()
+    listen = f"{_transport(to)}:{own_host}:{card.port if _transport(to) == 'udp' else 0}"
+    try:
+        await phone.open(listen)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise ConfigError(f"the phone can't open {listen}: {error.strerror or error}") from error
+        raise ConfigError(f"the phone's port {card.port} is taken; does another `redoubt ue` use {path}?") from error
+    except SipError as fault:
+        raise ConfigError(f"the P-CSCF at {to} can't be reached: {fault.why}; does `redoubt up` run?") from fault
+    try:
+        yield phone
+    finally:
+        card.sequence, card.port = list(phone.identity.isim.state), phone.line.flow.local[1]
+        card.instance = phone.line.instance
+        write_sim_file(path, card)
+        await phone.close()
+
+
+def end_on_signals() -> None:
+    """Ctrl-C and SIGTERM end what the verb waits for; it hangs up and deregisters as it would have at its end."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):
+            loop.add_signal_handler(number, task.cancel)
+
+
+def _phone(card: SimFile, proxy: SipUri) -> Phone:
+    context = Context("ue", EventStream(), Clock(asyncio.get_running_loop()), SystemRandomness())
+    identity = PhoneIdentity(card.impi, tuple(card.impus), card.realm, card.isim(), card.instance)
+    phone = Phone(context, identity, Stack(context), str(proxy))
+    phone.registration.attempts = 1  # whoever gave the command is told, and decides
+    return phone
+
+
+def _sim_path(sim: str, config_path: Path) -> tuple[Path, Config | None]:
+    if "/" in sim or sim.endswith(".json"):
+        return Path(sim), opened(config_path)[0] if config_path.exists() else None
+    config, directory = opened(config_path)
+    return directory / "sim" / f"{sim.removeprefix('sip:').split('@')[0]}.json", config
+
+
+def _proxy_of(config: Config | None) -> str:
+    if config is None:
+        raise ConfigError("there is no configuration here; say where the P-CSCF is with --proxy sip:HOST:PORT")
+    listen = next((text for text in config.p_cscf.listen if text.startswith("udp:")), config.p_cscf.listen[0])
+    parsed = Listen.parse(listen, Zone.ACCESS)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(parsed.host, parsed.host)  # noqa: S104  where it listens
+    bracketed = f"[{host}]" if ":" in host else host
+    transport = "" if parsed.transport == "udp" else f";transport={parsed.transport}"
+    return f"sip:{bracketed}:{parsed.port}{transport}"
+
+
+def _proxy(text: str) -> SipUri:
+    try:
+        uri = parse_uri(text)
+    except SipError:
+        uri = None
+    if not isinstance(uri, SipUri) or uri.user is not None or _transport(uri) not in ("udp", "tcp"):
+        raise ConfigError(f"{text} is no address of a P-CSCF; write sip:HOST:PORT, with ;transport=tcp if wanted")
+    return uri
+
+
+def _transport(proxy: SipUri) -> str:
+    return (proxy.param("transport") or "udp").lower()
+
+
+def _own_host(proxy: SipUri) -> str:
+    """The address that leads to the P-CSCF is the phone's. Raises ConfigError where nobody has that port."""
+    host, port = proxy.address, proxy.port or 5060
+    try:
+        family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+        with socket.socket(family, kind, number) as probe:
+            probe.connect(address)
+            found = str(probe.getsockname()[0])
+            if _transport(proxy) == "udp":
+                _ask_for_refusal(probe)
+    except ConnectionRefusedError:
+        raise ConfigError(f"nobody listens at {proxy}; start the network with `redoubt up`, or name --proxy") from None
+    except OSError as error:
+        raise ConfigError(f"no way leads to the P-CSCF at {proxy}: {error.strerror or error}") from None
+    return f"[{found}]" if ":" in found else found
+
+
+def _ask_for_refusal(probe: Any) -> None:
+    probe.settimeout(REFUSAL_S)
+    probe.send(PING)
+    with contextlib.suppress(TimeoutError):
+        probe.recv(len(PING))
