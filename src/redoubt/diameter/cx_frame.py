@@ -22,7 +22,7 @@ from redoubt.diameter.dictionary import (
 from redoubt.diameter.results import VENDOR_3GPP, CxResult, Result
 from redoubt.limits import HSS_IDENTITY_OCTETS
 from redoubt.sip.errors import SipError
-from redoubt.sip.uri import parse_uri
+from redoubt.sip.uri import SipUri, parse_uri
 
 UAR, SAR, LIR, MAR, RTR, PPR = range(300, 306)  # TS 29.229 6.1
 _COMMON = [CX.advertised(), AUTH_SESSION_STATE.of(AuthSessionState.NO_STATE_MAINTAINED)]
@@ -104,7 +104,12 @@ def need_server_name(message: DiameterMessage) -> str:
     """The SIP URI of an S-CSCF (TS 29.229 6.3.3)."""
     name = message.need(SERVER_NAME)
     _check_text(SERVER_NAME, name)
-    return name
+    try:
+        if isinstance(parse_uri(name), SipUri):
+            return name
+    except SipError:
+        pass
+    raise invalid(SERVER_NAME, name, "is no SIP URI")
 
 
 def _impi(text: str) -> str:
