@@ -175,6 +175,9 @@ async def test_what_cannot_be_opened_is_named_without_its_password(place: Place)
     with pytest.raises(ConfigError, match="can't be opened") as refused:
         await opened(f"postgresql://redoubt:{PASSWORD}@127.0.0.1:1/none", place.folder, KEY, SeededRandomness(1))
     assert PASSWORD not in str(refused.value)
+    with pytest.raises(ConfigError, match="is no URL of PostgreSQL") as refused:
+        await opened(f"postgresql://redoubt:{PASSWORD}@localhost:many/none", place.folder, KEY, SeededRandomness(1))
+    assert PASSWORD not in str(refused.value)
 
 
 @pytest.mark.parametrize("host", ["db.example.net", "192.0.2.7"])

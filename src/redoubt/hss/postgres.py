@@ -35,8 +35,7 @@ from redoubt.limits import HSS_POSTGRES_CONNECTIONS, HSS_WRITES_WAITING
 from redoubt.secret import Secret
 from redoubt.sources import Randomness
 
-CONNECT_S = 3.0
-ANSWER_S = 5.0  # as long as a CSCF waits for the HSS
+CONNECT_S, ANSWER_S = 2.0, 3.0  # together as long as a CSCF waits for the HSS
 OPENING_LOCK, IMPORT_LOCK = 0x52444254, 0x52444255  # advisory locks: one process migrates, one imports at a time
 
 _FIND = records(
@@ -237,28 +236,27 @@ async def _keep(_connection: Any) -> None:
 async def open_postgres(url: str, key: Secret, randomness: Randomness) -> PostgresStore:
     """Opens the database, makes or migrates its tables. Raises ConfigError."""
     where = without_password(url)
-    try:
-        pool = await asyncpg.create_pool(
-            url,
-            min_size=1,
-            max_size=HSS_POSTGRES_CONNECTIONS,
-            timeout=CONNECT_S,
-            command_timeout=ANSWER_S,
-            reset=_keep,
-        )
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as fault:
-        why = "the URL is malformed" if isinstance(fault, ValueError) else str(fault) or "no answer"
-        raise ConfigError(f"hss.database: {where} can't be opened: {why}") from None
     opened = False
+    pool: Any = None
     try:
         with _said():
-            async with pool.acquire() as connection, connection.transaction():
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=0,  # connections come when asked for: the pool would log what fails beside
+                max_size=HSS_POSTGRES_CONNECTIONS,
+                timeout=CONNECT_S,
+                command_timeout=ANSWER_S,
+                reset=_keep,
+            )
+            async with pool.acquire(timeout=CONNECT_S) as connection, connection.transaction():
                 await _prepare(connection, where, Seal(key), randomness)
         opened = True
     except StoreFailed as fault:
-        raise ConfigError(f"hss.database: {where}: {fault}") from None
+        raise ConfigError(f"hss.database: {where} can't be opened: {fault}") from None
+    except ValueError:
+        raise ConfigError(f"hss.database: {where} is no URL of PostgreSQL") from None
     finally:
-        if not opened:
+        if pool is not None and not opened:
             await pool.close()
     return PostgresStore(pool)
 
@@ -282,6 +280,6 @@ async def _prepare(connection: Any, where: str, seal: Seal, randomness: Randomne
 def without_password(url: str) -> str:
     """For logs and messages: scheme, user, host and name of the database."""
     parts = urlsplit(url)
-    user = f"{parts.username}@" if parts.username else ""
-    port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{user}{parts.hostname or ''}{port}{parts.path}"
+    user, _, place = parts.netloc.rpartition("@")
+    named = f"{user.partition(':')[0]}@" if user else ""
+    return f"{parts.scheme}://{named}{place}{parts.path}"
