@@ -15,6 +15,12 @@ import msgspec
 
 from redoubt.config import PROTECTIONS, Config, ConfigError, Section
 from redoubt.limits import CHALLENGES_PER_MINUTE
+from redoubt.sip.errors import SipError
+from redoubt.sip.uri import SipUri, parse_uri
+from redoubt.transport.flow import Zone
+from redoubt.transport.listen import Listen
+
+_DOMAIN = re.compile(r"(?!.{254})[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*")
 
 
 def load(path: Path) -> Config:
@@ -23,6 +29,8 @@ def load(path: Path) -> Config:
         tree = tomllib.loads(path.read_text())
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; `redoubt init` writes one") from None
+    except OSError as error:
+        raise ConfigError(f"{path} can't be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
     return from_tree(tree, str(path))
@@ -36,6 +44,7 @@ def from_tree(tree: Mapping[str, Any], source: str = "the configuration") -> Con
     except msgspec.ValidationError as error:
         raise ConfigError(f"{source}: {error}") from None
     config = _with_realm(config)
+    _refuse_unreadable(config, source)
     _refuse_unsafe(config, source)
     _refuse_telling(config, source)
     return config
@@ -74,6 +83,49 @@ def _filled(value: Any, realm: str) -> Any:
     return value
 
 
+def _refuse_unreadable(config: Config, source: str) -> None:
+    """Texts whose form a type can't tell: names, addresses, URIs, each with its option and what to write instead."""
+    network, example = config.network, "ims.mnc001.mcc001.3gppnetwork.org"
+    if not _DOMAIN.fullmatch(network.realm):
+        raise ConfigError(f"{source}: [network] realm: {network.realm!r} is no domain name; write one like {example}")
+    for node in network.trusted_nodes:
+        try:
+            ipaddress.ip_address(node)
+        except ValueError:
+            raise ConfigError(
+                f"{source}: [network] trusted-nodes: {node!r} is no IP address; write those of other core nodes"
+            ) from None
+    try:
+        for listen in _sip_listening(config):
+            Listen.parse(listen, Zone.CORE)
+        for to in network.routes.values():
+            Listen.parse(to, Zone.CORE)
+    except ValueError as error:
+        raise ConfigError(f"{source}: {error}") from None
+    for section, uri in (("p-cscf", config.p_cscf.uri), ("i-cscf", config.i_cscf.uri), ("s-cscf", config.s_cscf.uri)):
+        _demand_sip_uri(source, f"[{section}] uri", uri, network.realm)
+    for server in config.i_cscf.servers:
+        _demand_sip_uri(source, "[i-cscf] servers", server.uri, network.realm)
+    if config.p_cscf.home_entry:
+        _demand_sip_uri(source, "[p-cscf] home-entry", config.p_cscf.home_entry, network.realm)
+
+
+def _demand_sip_uri(source: str, option: str, text: str, realm: str) -> None:
+    try:
+        uri = parse_uri(text)
+    except SipError:
+        uri = None
+    if not isinstance(uri, SipUri):
+        raise ConfigError(f"{source}: {option}: {text!r} is no SIP URI; write sip:NAME.{realm}")
+
+
+def _sip_listening(config: Config) -> Iterator[str]:
+    yield from config.p_cscf.listen
+    yield from config.p_cscf.core
+    yield from config.i_cscf.listen
+    yield from config.s_cscf.listen
+
+
 def _refuse_unsafe(config: Config, source: str) -> None:
     """A network with a protection off serves loopback only (architecture, security decision 8)."""
     off = config.test.protections_off
@@ -102,10 +154,7 @@ def _refuse_telling(config: Config, source: str) -> None:
 
 def listening(config: Config) -> Iterator[str]:
     """All addresses that the network opens."""
-    yield from config.p_cscf.listen
-    yield from config.p_cscf.core
-    yield from config.i_cscf.listen
-    yield from config.s_cscf.listen
+    yield from _sip_listening(config)
     yield from config.hss.diameter
     if config.hss.rest:
         yield config.hss.rest

@@ -5,6 +5,7 @@ and leaves everyone else to the wire.
 """
 
 import asyncio
+import errno
 import gc
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -83,8 +84,7 @@ class Network:
             await network._build()
             started = True
         except OSError as error:
-            where = error.filename or "an address under `listen` is taken or not of this machine"
-            raise ConfigError(f"{error.strerror or error}: {where}") from error
+            raise ConfigError(f"{error.strerror or error}: {error.filename or _why_not(error)}") from error
         finally:
             if not started:
                 await network.close()
@@ -245,6 +245,18 @@ async def rest_server(context: Context, config: Config, directory: Path, hss: Hs
     from redoubt.hss.rest_server import RestServer
 
     return await RestServer.start(context, config.hss, config.network.realm, directory, hss.administration)
+
+
+def _why_not(error: OSError) -> str:
+    """What to do about an address that can't be listened at."""
+    match error.errno:
+        case errno.EADDRINUSE:
+            return "somebody listens there, perhaps another `redoubt up`; stop it, or write another port under `listen`"
+        case errno.EADDRNOTAVAIL:
+            return "this machine has no such address; write one of its own under `listen`"
+        case errno.EACCES:
+            return "this user may not have that port; write one above 1023 under `listen`"
+    return "an address under `listen` is taken or not of this machine"
 
 
 def tune_memory() -> None:
