@@ -1,5 +1,6 @@
 """Cx between nodes: who may speak for whom (row 107), what is owed for what is wrong, and what goes amiss."""
 
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -26,12 +27,20 @@ from redoubt.diameter.cx import (
     UserProfile,
 )
 from redoubt.diameter.cx_assignment import AssignmentWanted, write_sar
-from redoubt.diameter.cx_frame import MAR, PPR, RTR, SAR, UAR, result_of
-from redoubt.diameter.cx_wire import VectorsWanted, write_mar, write_ppr, write_rtr
+from redoubt.diameter.cx_frame import LIR, MAR, PPR, RTR, SAR, UAR, result_of
+from redoubt.diameter.cx_wire import (
+    LocationQuestion,
+    VectorsWanted,
+    read_lia,
+    write_lir,
+    write_mar,
+    write_ppr,
+    write_rtr,
+)
 from redoubt.diameter.node import Handler, Node
 from redoubt.diameter.peer import Peer
 from redoubt.diameter.results import Result
-from redoubt.events import Bug, Refused
+from redoubt.events import Bug, Notice, Refused
 from redoubt.hss.administration import Told
 
 from .wired import HOSTS, HSS_HOST, STRANGER, Wired
@@ -223,6 +232,19 @@ async def test_an_rtr_to_the_hss_is_no_command_of_its(tmp_path: Path) -> None:
         assert answer.first(d.RESULT_CODE) == Result.COMMAND_UNSUPPORTED
 
 
+async def test_an_i_cscf_whose_s_cscf_is_gone_asks_by_which_another_is_chosen(tmp_path: Path) -> None:
+    """TS 29.228 6.1.4.1: User-Authorization-Type in an LIR."""
+    async with wired(tmp_path) as net:
+        await net.multimedia_auth(ALICE, ALICE_IMPU, S1, 1)
+        await net.server_assignment(ALICE, ALICE_IMPU, S1, T.REGISTRATION)
+        node = net.nodes[f"icscf.{REALM}"]
+        for capabilities, name in ((False, S1), (True, "")):
+            message = write_lir(node.new_request(CX, LIR), LocationQuestion(ALICE_IMPU, False, capabilities))
+            answer = await node.request(message, realm=REALM)
+            assert result_of(answer) is ResultCode.SUCCESS
+            assert read_lia(answer, ResultCode.SUCCESS).server_name == name
+
+
 async def test_a_deregistration_may_name_no_identity_or_several(tmp_path: Path) -> None:
     """TS 29.228 6.1.2."""
     async with wired(tmp_path) as net:
@@ -248,6 +270,17 @@ async def test_restoration_information_comes_back_to_an_s_cscf_that_forgot(tmp_p
         assert answer.result is ResultCode.SUCCESS
         assert answer.restoration == (kept,)
         assert answer.profile is not None
+
+
+async def test_a_store_that_is_locked_is_unable_to_comply_and_recovers(tmp_path: Path) -> None:
+    async with wired(tmp_path) as net:
+        locker = sqlite3.connect(tmp_path / "hss.sqlite", isolation_level=None)
+        locker.execute("BEGIN IMMEDIATE")
+        assert (await net.multimedia_auth(ALICE, ALICE_IMPU, S1, 1)).result is ResultCode.UNABLE_TO_COMPLY
+        assert [event.level for event in net.events if isinstance(event, Notice) and event.level != "info"] == ["alarm"]
+        locker.execute("ROLLBACK")
+        locker.close()
+        assert (await net.multimedia_auth(ALICE, ALICE_IMPU, S1, 1)).result is ResultCode.SUCCESS
 
 
 # ---- the HSS of somebody else

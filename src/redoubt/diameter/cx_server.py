@@ -18,10 +18,12 @@ from redoubt.diameter.cx import (
     Cx,
     CxClient,
     HssUnavailable,
+    LocationInfoAnswer,
     MultimediaAuthAnswer,
     RegistrationTermination,
     ResultCode,
     ServerAssignmentAnswer,
+    ServerCapabilities,
     UserProfile,
 )
 from redoubt.diameter.cx_assignment import (
@@ -60,12 +62,16 @@ class KnowsServers(Protocol):
         """Its Diameter host, empty if it was never heard from; if it is not `guess`, as the store has it now."""
         ...
 
-    async def learn(self, server_name: str, host: str) -> bool:
-        """Remembers it, durably; False if the store failed."""
+    async def learn(self, server_name: str, host: str) -> None:
+        """Remembers it, durably if the store works."""
         ...
 
-    async def registered_impus(self, impi: str) -> tuple[str, ...]:
-        """One public identity of each set that a private identity has registered."""
+    async def capabilities(self, impu: str) -> ServerCapabilities | None:
+        """By which an S-CSCF is chosen for a user; None if the store failed."""
+        ...
+
+    async def registered_impus(self, impi: str) -> tuple[str, ...] | None:
+        """One public identity of each set that a private identity has registered; None if the store failed."""
         ...
 
 
@@ -122,7 +128,12 @@ class CxServer:
 
     async def _location_info(self, message: DiameterMessage) -> DiameterMessage:
         asked = read_lir(message)
-        return write_uaa(message, await self._hss.location_info(asked.impu, originating=asked.originating))
+        given = await self._hss.location_info(asked.impu, originating=asked.originating)
+        if asked.capabilities and given.result.is_success:  # TS 29.228 6.1.4.1
+            capabilities = await self._servers.capabilities(asked.impu)
+            result = ResultCode.UNABLE_TO_COMPLY if capabilities is None else ResultCode.SUCCESS
+            given = LocationInfoAnswer(result, capabilities=capabilities)
+        return write_uaa(message, given)
 
     async def _multimedia_auth(self, message: DiameterMessage) -> DiameterMessage:
         asked = read_mar(message)
@@ -144,8 +155,8 @@ class CxServer:
         if len(asked.impus) == 1:
             return write_saa(message, asked, await self._assign(asked, asked.impus[0]))
         impus = asked.impus or await self._servers.registered_impus(asked.impi)
-        given = ServerAssignmentAnswer(ResultCode.SUCCESS)
-        for impu in impus:  # a failure of one is the answer; the others are tried all the same
+        given = ServerAssignmentAnswer(ResultCode.SUCCESS if impus is not None else ResultCode.UNABLE_TO_COMPLY)
+        for impu in impus or ():  # a failure of one is the answer; the others are tried all the same
             one = await self._assign(asked, impu)
             given = one if given.result.is_success else given
         return write_saa(message, asked, given)
@@ -172,7 +183,8 @@ class CxServer:
             why = f"{host} speaks for {server_name}, which lives at {taken}"
             self._context.refused(Result.AUTHORIZATION_REJECTED, why, "TS 29.228 6.1.2", method=command, source=host)
             return ResultCode.AUTHORIZATION_REJECTED
-        return None if await self._servers.learn(server_name, host) else ResultCode.UNABLE_TO_COMPLY
+        await self._servers.learn(server_name, host)
+        return None
 
 
 class DistantSCscf:

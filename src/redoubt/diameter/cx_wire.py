@@ -135,19 +135,28 @@ def _read_capabilities(message: DiameterMessage, result: ResultCode, name: str) 
 
 
 class LocationQuestion(Struct, frozen=True, gc=False):
-    """What an LIR asks."""
+    """What an LIR asks. `capabilities`: the assigned S-CSCF does not answer, by which is another chosen?"""
 
     impu: str
     originating: bool
+    capabilities: bool = False
 
 
 def write_lir(message: DiameterMessage, asked: LocationQuestion) -> DiameterMessage:
     made = message.add(PUBLIC_IDENTITY, asked.impu)
-    return made.add(ORIGINATING_REQUEST, Originating.ORIGINATING) if asked.originating else made
+    if asked.originating:
+        made.add(ORIGINATING_REQUEST, Originating.ORIGINATING)
+    if asked.capabilities:
+        made.add(USER_AUTHORIZATION_TYPE, UserAuthorizationType.REGISTRATION_AND_CAPABILITIES)
+    return made
 
 
 def read_lir(message: DiameterMessage) -> LocationQuestion:
-    return LocationQuestion(need_impu(message), message.first(ORIGINATING_REQUEST) is not None)
+    return LocationQuestion(
+        need_impu(message),
+        message.first(ORIGINATING_REQUEST) is not None,
+        message.first(USER_AUTHORIZATION_TYPE) is UserAuthorizationType.REGISTRATION_AND_CAPABILITIES,
+    )
 
 
 def read_lia(message: DiameterMessage, result: ResultCode) -> LocationInfoAnswer:

@@ -147,7 +147,7 @@ class Hss:
     ) -> MultimediaAuthAnswer:
         server = self.servers.number(server_name)
         if server is None:
-            server = await self.servers.learn(server_name)
+            server = await self._learn(server_name)
         pair = await self._pair("CM1", impi, impu)
         if isinstance(pair, ResultCode):
             await self._take_as_long(pair, impi)
@@ -352,6 +352,13 @@ class Hss:
             except StoreFailed:
                 break
         return refused(ResultCode.UNABLE_TO_COMPLY)
+
+    async def _learn(self, server_name: str) -> int:
+        try:
+            return await self.servers.learn(server_name)
+        except StoreFailed as fault:
+            self._reports.store_failed(fault, writing=True)
+            raise
 
     async def _find(self, impi: str, impu: str) -> Found:
         try:

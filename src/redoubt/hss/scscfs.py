@@ -1,11 +1,19 @@
 """The S-CSCFs as the HSS reaches them: in this process, or at the Diameter host where each was heard from.
 
-Satisfies `redoubt.diameter.cx_server.KnowsServers`.
+Satisfies `redoubt.diameter.cx_server.KnowsServers`: a store that fails is said to be so by the HSS, at the command that
+it fails for.
 """
 
 from collections.abc import Callable
 
-from redoubt.diameter.cx import CxClient, HssUnavailable, RegistrationTermination, ResultCode, UserProfile
+from redoubt.diameter.cx import (
+    CxClient,
+    HssUnavailable,
+    RegistrationTermination,
+    ResultCode,
+    ServerCapabilities,
+    UserProfile,
+)
 from redoubt.hss.servers import Servers
 from redoubt.hss.store import StoreFailed
 from redoubt.hss.subscriptions import Subscriptions
@@ -36,17 +44,31 @@ class SCscfs:
 
     async def host(self, server_name: str, guess: str) -> str:
         known = self._servers.host(server_name)
-        return known if known == guess else await self._servers.host_now(server_name)
+        if known == guess:
+            return known
+        try:
+            return await self._servers.host_now(server_name)
+        except StoreFailed:
+            return known
 
-    async def learn(self, server_name: str, host: str) -> bool:
+    async def learn(self, server_name: str, host: str) -> None:
         try:
             await self._servers.learn(server_name, host)
         except StoreFailed:
-            return False  # the command that it came with fails for the same cause, and says so
-        return True
+            pass  # learnt with the next command
 
-    async def registered_impus(self, impi: str) -> tuple[str, ...]:
-        found = (await self._subscriptions.find(impi, "")).of_impi
+    async def capabilities(self, impu: str) -> ServerCapabilities | None:
+        try:
+            found = (await self._subscriptions.find("", impu)).of_impu
+        except StoreFailed:
+            return None
+        return None if found is None else found.provisioned.capabilities
+
+    async def registered_impus(self, impi: str) -> tuple[str, ...] | None:
+        try:
+            found = (await self._subscriptions.find(impi, "")).of_impi
+        except StoreFailed:
+            return None
         if found is None:
             return ()
         states = zip(found.provisioned.sets, found.assignment.sets, strict=True)
