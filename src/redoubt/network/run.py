@@ -249,7 +249,8 @@ async def rest_server(context: Context, config: Config, directory: Path, hss: Hs
 
 def _why_not(error: OSError) -> str:
     """What to do about an address that can't be listened at."""
-    match error.errno:
+    beneath = error.__cause__  # uvloop puts its own words before the system's
+    match beneath.errno if isinstance(beneath, OSError) else error.errno:
         case errno.EADDRINUSE:
             return "somebody listens there, perhaps another `redoubt up`; stop it, or write another port under `listen`"
         case errno.EADDRNOTAVAIL:
