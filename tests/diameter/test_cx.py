@@ -147,6 +147,15 @@ async def test_an_attack_fails_with_its_protection(
     assert not await attack(tmp_path, frozenset())
 
 
+async def test_an_s_cscf_may_move_when_the_operator_took_its_former_host_away(tmp_path: Path) -> None:
+    async with wired(tmp_path) as net:
+        name = "sip:s3.home.example"
+        await net.servers.learn(name, "former.elsewhere.net")
+        moved = await net.cscf(STRANGER)
+        assert (await moved.multimedia_auth(ALICE, ALICE_IMPU, name, 1)).result is ResultCode.SUCCESS
+        assert await net.servers.host_now(name) == STRANGER
+
+
 async def test_a_sar_of_another_s_cscf_is_owed_5005(tmp_path: Path) -> None:
     """Row 107: the HSS checks that the S-CSCF asking is the one assigned (TS 29.228 6.1.2.1)."""
     async with wired(tmp_path) as net:

@@ -87,7 +87,7 @@ class CxServer:
         realm: str,
         identities: Collection[str] = (),
     ) -> None:
-        """`identities`: of all configured peers, whose own names nobody else may bear."""
+        """`identities`: hosts and realms of all configured peers, and of those that they speak for."""
         self._context, self._node, self._realm = context, node, realm
         self._hss, self._servers = hss, servers
         self._identities = frozenset(identities)
@@ -178,13 +178,17 @@ class CxServer:
         if known == host:
             return None
         bears = _host_of(server_name)
-        taken = known or (bears if bears in self._identities else "")
+        taken = next((one for one in (known, bears) if self._is_of_a_peer(one)), "")
         if taken and bears != host and self._context.enforces("diameter-server-name"):
             why = f"{host} speaks for {server_name}, which lives at {taken}"
             self._context.refused(Result.AUTHORIZATION_REJECTED, why, "TS 29.228 6.1.2", method=command, source=host)
             return ResultCode.AUTHORIZATION_REJECTED
         await self._servers.learn(server_name, host)
         return None
+
+    def _is_of_a_peer(self, host: str) -> bool:
+        """A host that the operator wrote down, or of a realm that an agent speaks for; who is gone owns nothing."""
+        return host in self._identities or any(host.endswith(f".{realm}") for realm in self._identities)
 
 
 class DistantSCscf:

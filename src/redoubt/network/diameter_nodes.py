@@ -37,7 +37,7 @@ class DiameterNodes:
         """The HSS's node; where it listens, by the configuration's text."""
         node = self._node(context, self._config.hss.diameter_identity, self._hss_peers())
         servers = hss.clients
-        identities = [peer.identity for peer in self._hss_peers()]
+        identities = [name.lower() for peer in self._hss_peers() for name in (peer.identity, *peer.speaks_for)]
         cx = CxServer(context, node, hss, servers, self._config.network.realm, identities)
         servers.reach = cx.client
         if any("sh" in peer.applications for peer in self._hss_peers()):
