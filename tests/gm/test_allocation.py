@@ -102,3 +102,34 @@ def test_unprotected_ports_are_none_for_protection() -> None:
         allocator(range(5060, 5061))
     with pytest.raises(ValueError, match="separate"):
         allocator(range(6101, 6103))
+
+
+def test_a_phone_that_forgot_its_set_and_comes_back_from_the_same_port_gets_another_server_port() -> None:
+    given = allocator()
+    old = given.allocate("a", HERE, phone(0))
+    again = phone(7)
+    back = Ends(again.spi_c, again.spi_s, phone(0).port_c, phone(0).port_s)
+    new = given.allocate("a", HERE, back)
+    assert new.port_s != old.port_s
+    assert new.port_c != old.port_c
+    assert given.allocate("a", HERE, phone(3), keep=old.port_s).port_s == old.port_s  # who did not forget keeps his
+    given.release("a", HERE, old, phone(0))
+    assert given.allocate("a", HERE, phone(4), keep=new.port_s).port_s == new.port_s
+
+
+def test_without_another_server_port_the_phone_is_still_served() -> None:
+    given = allocator(range(6001, 6002))
+    sets = [given.allocate("a", HERE, phone(0)) for _ in range(3)]
+    assert {each.port_s for each in sets} == {6001}
+    for ours in sets:
+        given.release("a", HERE, ours, phone(0))
+    assert (given.spis_in_use, given.addresses_in_use, given._pairs) == (0, 0, {})
+
+
+def test_phones_of_one_inner_address_behind_different_nats_have_no_pair_of_ports_in_common() -> None:
+    given = allocator()
+    pairs = set()
+    for number, outer in enumerate(("203.0.113.1", "203.0.113.2")):
+        ours = given.allocate(number, outer, phone(0), "192.168.1.2")
+        pairs |= {(phone(0).port_c, ours.port_s), (phone(0).port_s, ours.port_c)}
+    assert len(pairs) == 4

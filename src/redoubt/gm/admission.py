@@ -38,6 +38,7 @@ class Attempt:
     over: AssociationSet | None = None
 
 
+_RETRY = (("Retry-After", str(RETRY_AFTER_S[1])),)
 # Who makes room for another set of the same private identity, first to last. All are past their use, or unproven.
 _DISPENSABLE = (State.REFUSED, State.CLOSING, State.TEMPORARY, State.OLD)
 
@@ -85,8 +86,10 @@ class Admission:
         try:
             begun = self._associations.begin(beginning)
         except PathFailed as failure:
-            self._allocator.release(phone.impi, attempt.address, agreement.network, agreement.phone)
-            raise SipError(503, str(failure), "TS 33.203 7.1") from failure
+            self._allocator.release(
+                phone.impi, attempt.address, agreement.network, agreement.phone, attempt.inner
+            )
+            raise SipError(503, str(failure), "TS 33.203 7.1", _RETRY) from failure
         self._of_impi.setdefault(phone.impi, []).append(begun)
         if over is None:
             self._half_open.add(begun)
@@ -94,12 +97,13 @@ class Admission:
 
     def adopt(self, beginning: Beginning, enter: Callable[[], AssociationSet]) -> AssociationSet:
         """A set of a former process: its SPIs and ports are its own again. Raises Taken and PathFailed."""
-        impi, address, agreement = beginning.phone.impi, beginning.address, beginning.agreement
-        self._allocator.adopt(impi, address, agreement.network, agreement.phone)
+        impi, address, inner = beginning.phone.impi, beginning.address, beginning.inner
+        agreement = beginning.agreement
+        self._allocator.adopt(impi, address, agreement.network, agreement.phone, inner)
         try:
             adopted = enter()
         except PathFailed:
-            self._allocator.release(impi, address, agreement.network, agreement.phone)
+            self._allocator.release(impi, address, agreement.network, agreement.phone, inner)
             raise
         self._of_impi.setdefault(impi, []).append(adopted)
         return adopted
@@ -128,22 +132,24 @@ class Admission:
         while len(held) >= ASSOCIATION_SETS_PER_IMPI:
             candidates = [each for each in held if each.state in _DISPENSABLE and each is not over]
             if not candidates:
-                retry = (("Retry-After", str(RETRY_AFTER_S[1])),)
-                raise SipError(503, "the private identity has all the associations it may have", "TS 33.203 7.4", retry)
+                raise SipError(
+                    503, "the private identity has all the associations it may have", "TS 33.203 7.4", _RETRY
+                )
             first = min(candidates, key=lambda each: (_DISPENSABLE.index(each.state), each.number))
             self._associations.ended(first, Event.EVICTED)
             held = self._of_impi.get(impi, [])
 
     def _agree(self, impi: str, attempt: Attempt) -> Agreement:
         """Raises 494 or 503 when SPIs or ports can't be had. The list in the 494 names no SPIs: nothing is set up."""
-        offer = attempt.offer
+        offer, over = attempt.offer, attempt.over
+        keep = over.agreement.network.port_s if over is not None else None
         try:
-            ours = self._allocator.allocate(impi, attempt.address, offer.ends)
+            ours = self._allocator.allocate(impi, attempt.address, offer.ends, attempt.inner, keep)
         except Taken as taken:
             refusal = (("Security-Server", written(server_list(self._policy, offer.mode))),)
             raise SipError(494, str(taken), "TS 33.203 7.1", refusal) from taken
         except NothingLeft as nothing:
-            raise SipError(503, str(nothing), "TS 33.203 7.1", (("Retry-After", str(RETRY_AFTER_S[1])),)) from nothing
+            raise SipError(503, str(nothing), "TS 33.203 7.1", _RETRY) from nothing
         server = server_list(self._policy, offer.mode, ours)
         return Agreement(offer.suite, offer.mode, offer.ends, ours, attempt.client, server)
 
@@ -159,7 +165,9 @@ class Admission:
         if not held:
             del self._of_impi[gone.phone.key.impi]
         agreement = gone.agreement
-        self._allocator.release(gone.phone.key.impi, gone.address, agreement.network, agreement.phone)
+        self._allocator.release(
+            gone.phone.key.impi, gone.address, agreement.network, agreement.phone, gone.inner
+        )
 
 
 def _vouches(over: AssociationSet | None) -> bool:

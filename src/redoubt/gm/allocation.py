@@ -15,6 +15,14 @@ class Taken(Exception):
     """What the phone offers belongs to another phone at its address (TS 33.203 7.1, M.7)."""
 
 
+Pair = tuple[str, int, int]
+"""The two ends of what one association carries: a phone's address inside and port, and our port."""
+
+
+def _pairs(inner: str, ours: Ends, theirs: Ends) -> tuple[Pair, Pair]:
+    return (inner, theirs.port_c, ours.port_s), (inner, theirs.port_s, ours.port_c)
+
+
 class _Address:
     """What is in use at one address of phones: what the phones there own, and our ports towards it."""
 
@@ -22,20 +30,33 @@ class _Address:
 
     def __init__(self) -> None:
         self.owners: dict[tuple[str, int], tuple[Hashable, int]] = {}  # a port or SPI: its phone, in how many sets
-        self.server_ports: dict[Hashable, tuple[int, int]] = {}  # a phone: our port towards it, in how many sets
+        self.server_ports: dict[Hashable, dict[int, int]] = {}  # a phone: our ports towards it, each in how many sets
         self.server_load: dict[int, int] = {}  # our port: for how many phones
         self.client_ports: set[int] = set()
         self.next_client = 0
 
-    def claim(self, phone: Hashable, theirs: Ends) -> None:
+    def claim(self, phone: Hashable, ours: Ends, theirs: Ends) -> None:
         for thing in _things(theirs):
             self.owners[thing] = (phone, self.owners.get(thing, (phone, 0))[1] + 1)
+        self.client_ports.add(ours.port_c)
+        ports = self.server_ports.setdefault(phone, {})
+        ports[ours.port_s] = ports.get(ours.port_s, 0) + 1
+        if ports[ours.port_s] == 1:
+            self.server_load[ours.port_s] = self.server_load.get(ours.port_s, 0) + 1
 
-    def disclaim(self, theirs: Ends) -> None:
+    def disclaim(self, phone: Hashable, ours: Ends, theirs: Ends) -> None:
         for thing in _things(theirs):
-            phone, sets = self.owners.pop(thing)
+            owner, sets = self.owners.pop(thing)
             if sets > 1:
-                self.owners[thing] = (phone, sets - 1)
+                self.owners[thing] = (owner, sets - 1)
+        self.client_ports.remove(ours.port_c)
+        ports = self.server_ports[phone]
+        ports[ours.port_s] -= 1
+        if not ports[ours.port_s]:
+            del ports[ours.port_s]
+            self.server_load[ours.port_s] -= 1
+        if not ports:
+            del self.server_ports[phone]
 
 
 def _things(theirs: Ends) -> tuple[tuple[str, int], ...]:
@@ -46,7 +67,9 @@ class Allocator:
     """Gives each set two SPIs of its own and a client port that no other set towards that address has.
 
     The server port stays a phone's until its last set is gone (TS 33.203 7.1); phones at one address are spread over
-    the server ports. A phone may offer again what it offered before, as one does that forgot everything.
+    the server ports. A phone may offer again what it offered before, as one does that forgot everything: then it gets
+    another server port, so that its packets, and its connections, are told from those of the set that it forgot. The
+    same goes for phones behind different NATs that have one address inside.
     """
 
     def __init__(self, randomness: Randomness, server_ports: Collection[int], client_ports: Collection[int]) -> None:
@@ -58,6 +81,7 @@ class Allocator:
         self._client_ports = tuple(client_ports)
         self._spis: set[int] = set()
         self._addresses: dict[str, _Address] = {}
+        self._pairs: dict[Pair, int] = {}
 
     @property
     def spis_in_use(self) -> int:
@@ -67,63 +91,72 @@ class Allocator:
     def addresses_in_use(self) -> int:
         return len(self._addresses)
 
-    def allocate(self, phone: Hashable, address: str, theirs: Ends) -> Ends:
-        """Our ends of a new set; the phone's are its own from now. Raises Taken and NothingLeft."""
+    def allocate(
+        self, phone: Hashable, address: str, theirs: Ends, inner: str = "", keep: int | None = None
+    ) -> Ends:
+        """Our ends of a new set; the phone's are its own from now. `inner` is what the phone calls itself, `keep` the
+        server port that it has. Raises Taken and NothingLeft.
+        """
+        inner = inner or address
         place = self._addresses.get(address) or _Address()
         for thing in _things(theirs):
             if place.owners.get(thing, (phone, 0))[0] != phone:
                 raise Taken(f"{thing[0]} {thing[1]} at {address} is another phone's")
-        ours = self._ends(place, phone, address, theirs)
-        self._enter(place, phone, address, ours, theirs)
+        server_port = self._server_port(place, phone, (inner, theirs.port_c), keep)
+        client_port = self._client_port(place, address, (inner, theirs.port_s))
+        spi_c = self._spi((theirs.spi_c, theirs.spi_s))
+        spi_s = self._spi((theirs.spi_c, theirs.spi_s, spi_c))
+        ours = Ends(spi_c, spi_s, client_port, server_port)
+        self._enter(place, phone, address, ours, theirs, inner)
         return ours
 
-    def adopt(self, phone: Hashable, address: str, ours: Ends, theirs: Ends) -> None:
+    def adopt(self, phone: Hashable, address: str, ours: Ends, theirs: Ends, inner: str = "") -> None:
         """What a former process gave. Raises Taken."""
         place = self._addresses.get(address) or _Address()
         if {ours.spi_c, ours.spi_s} & self._spis or ours.port_c in place.client_ports:
             raise Taken(f"an SPI or port towards {address} was given twice")
-        self._enter(place, phone, address, ours, theirs)
+        self._enter(place, phone, address, ours, theirs, inner or address)
 
-    def _enter(self, place: _Address, phone: Hashable, address: str, ours: Ends, theirs: Ends) -> None:
-        self._addresses[address] = place
-        self._spis |= {ours.spi_c, ours.spi_s}
-        place.claim(phone, theirs)
-        place.client_ports.add(ours.port_c)
-        sets = place.server_ports.get(phone, (0, 0))[1]
-        place.server_ports[phone] = (ours.port_s, sets + 1)
-        if not sets:
-            place.server_load[ours.port_s] = place.server_load.get(ours.port_s, 0) + 1
-
-    def release(self, phone: Hashable, address: str, ours: Ends, theirs: Ends) -> None:
+    def release(self, phone: Hashable, address: str, ours: Ends, theirs: Ends, inner: str = "") -> None:
         """Takes back what `allocate` gave; once."""
         place = self._addresses[address]
         self._spis -= {ours.spi_c, ours.spi_s}
-        place.disclaim(theirs)
-        place.client_ports.remove(ours.port_c)
-        server_port, sets = place.server_ports.pop(phone)
-        if sets > 1:
-            place.server_ports[phone] = (server_port, sets - 1)
-        else:
-            place.server_load[server_port] -= 1
+        place.disclaim(phone, ours, theirs)
+        for pair in _pairs(inner or address, ours, theirs):
+            sets = self._pairs.pop(pair)
+            if sets > 1:
+                self._pairs[pair] = sets - 1
         if not place.client_ports:
             del self._addresses[address]
 
-    def _ends(self, place: _Address, phone: Hashable, address: str, theirs: Ends) -> Ends:
-        known = place.server_ports.get(phone)
-        server_port = known[0] if known else min(self._server_ports, key=lambda port: place.server_load.get(port, 0))
-        client_port = self._client_port(place, address)
-        spi_c = self._spi((theirs.spi_c, theirs.spi_s))
-        spi_s = self._spi((theirs.spi_c, theirs.spi_s, spi_c))
-        return Ends(spi_c, spi_s, client_port, server_port)
+    def _enter(
+        self, place: _Address, phone: Hashable, address: str, ours: Ends, theirs: Ends, inner: str
+    ) -> None:
+        self._addresses[address] = place
+        self._spis |= {ours.spi_c, ours.spi_s}
+        place.claim(phone, ours, theirs)
+        for pair in _pairs(inner, ours, theirs):
+            self._pairs[pair] = self._pairs.get(pair, 0) + 1
 
-    def _client_port(self, place: _Address, address: str) -> int:
+    def _server_port(self, place: _Address, phone: Hashable, there: tuple[str, int], keep: int | None) -> int:
+        """The phone's own while its end of it is new; else one that makes its packets distinct, if there is one."""
+        known = keep if keep is not None else next(iter(place.server_ports.get(phone, ())), None)
+        if known is not None and (*there, known) not in self._pairs:
+            return known
+        by_load = sorted(self._server_ports, key=lambda port: place.server_load.get(port, 0))
+        free = next((port for port in by_load if (*there, port) not in self._pairs), None)
+        if free is not None:
+            return free
+        return known if known is not None else by_load[0]
+
+    def _client_port(self, place: _Address, address: str, there: tuple[str, int]) -> int:
         """The next in turn, so that one that was just given back rests a while."""
         count = len(self._client_ports)
         for step in range(count):
-            at = (place.next_client + step) % count
-            if self._client_ports[at] not in place.client_ports:
-                place.next_client = at + 1
-                return self._client_ports[at]
+            port = self._client_ports[(place.next_client + step) % count]
+            if port not in place.client_ports and (*there, port) not in self._pairs:
+                place.next_client = (place.next_client + step) % count + 1
+                return port
         raise NothingLeft(f"no client port is left towards {address}")
 
     def _spi(self, avoid: Collection[int]) -> int:

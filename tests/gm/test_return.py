@@ -1,0 +1,73 @@
+"""A phone that forgot everything comes back from the ports that it had: reboot, flight mode (TS 33.203 7.4.1, 7.5)."""
+
+from dataclasses import replace
+
+import pytest
+
+from redoubt.gm.admission import Attempt
+from redoubt.gm.agreement import Mode, choose, client_list
+from redoubt.gm.association_set import AssociationSet
+from redoubt.gm.states import State
+
+from .sets import ALICE, BOB, IMPU, POLICY, Node, after, virtually
+
+
+def again(node: Node, old: AssociationSet, *, same_spis: bool = False) -> Attempt:
+    """An unprotected attempt from the ports of a living set."""
+    fresh, had = node.ends(), old.agreement.phone
+    ends = had if same_spis else replace(had, spi_c=fresh.spi_c, spi_s=fresh.spi_s)
+    client = client_list(POLICY, ends)
+    return replace(node.attempt(), client=client, offer=choose(POLICY, Mode.TRANSPORT, client))
+
+
+@pytest.mark.parametrize("same_spis", [False, True])
+def test_it_is_challenged_and_wins_when_it_proves_itself_and_not_before(same_spis: bool) -> None:
+    async def story(node: Node) -> None:
+        old = node.authenticate()
+        new = node.admission.prepare(again(node, old, same_spis=same_spis))
+        assert (old.state, new.state) == (State.IN_USE, State.TEMPORARY)
+        assert node.associations.outgoing(ALICE) is old
+        node.associations.received(new)
+        assert node.associations.outgoing(ALICE) is old
+        assert node.associations.registered(new, IMPU, 3600)
+        assert (old.state, new.state) == (State.ENDED, State.IN_USE)
+
+    virtually(story)
+
+
+def test_no_two_sets_have_the_same_ports_at_both_ends() -> None:
+    async def story(node: Node) -> None:
+        sets = [node.authenticate()]
+        sets.append(node.admission.prepare(again(node, sets[0])))
+        assert len({(each.agreement.phone.port_c, each.agreement.network.port_s) for each in sets}) == 2
+        assert len({(each.agreement.phone.port_s, each.agreement.network.port_c) for each in sets}) == 2
+
+    virtually(story)
+
+
+def test_an_impostor_from_the_phones_ports_disturbs_nothing() -> None:
+    async def story(node: Node) -> None:
+        old = node.authenticate()
+        for _ in range(20):
+            node.admission.prepare(again(node, old))
+        renewed = node.authenticate(over=old)
+        assert renewed.agreement.network.port_s == old.agreement.network.port_s
+        await after(241)
+        assert set(node.associations.sets.values()) == {old, renewed}
+
+    virtually(story)
+
+
+def test_a_phone_that_reboots_every_minute_is_never_refused() -> None:
+    async def story(node: Node) -> None:
+        living = node.authenticate()
+        for _ in range(100):
+            await after(60)
+            back = node.admission.prepare(again(node, living))
+            node.associations.received(back)
+            assert node.associations.registered(back, IMPU, 3600)
+            living = back
+        assert list(node.associations.sets.values()) == [living]
+        node.authenticate(BOB, port_s=31003)
+
+    virtually(story)
