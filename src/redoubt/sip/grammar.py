@@ -22,6 +22,8 @@ DISPLAY = TOKEN + " \t"
 # gen-value is a token, a host or a quoted string. Read more: RFC 3329 and P- headers of real phones carry
 # ':', '@', '/' and '=' unquoted. What would end the value or the message is never part of it.
 VALUE = ALPHANUM + "-.!%*_+`'~[]:/@=?&$#(){}|^\\"
+# Names of parameters that nearly every message has.
+USUAL_NAMES = {name: sys.intern(name) for name in ("branch", "expires", "lr", "received", "rport", "tag")}
 
 
 def malformed(what: str, clause: str = "RFC 3261 25.1") -> SipError:
@@ -134,19 +136,19 @@ def read_params(text: str) -> Params:
         return _params_one_by_one(split_outside(text, ";"))
     if " " in text:
         text = text.strip(" ").replace("; ", ";")
-    pieces = text.split(";")
-    if not (text.isascii() and text.isprintable()) or " " in text or "," in text or "<" in text or ">" in text:
-        return _params_one_by_one(pieces)
+    if " " in text or "," in text or "<" in text or ">" in text or not (text.isascii() and text.isprintable()):
+        return _params_one_by_one(text.split(";"))
     # Most parameters: what stands here can't be anything but names and values.
     params: list[tuple[str, str | None]] = []
-    for piece in pieces:
-        name, equals, value = piece.partition("=")
+    for piece in text.split(";"):
+        written, equals, value = piece.partition("=")
+        name = USUAL_NAMES.get(written) or param_name(written)
         if value:
-            params.append((param_name(name), value))
+            params.append((name, value))
         elif equals:
             raise malformed(f"parameter {name[:40]} has no value after '='")
         else:
-            params.append((param_name(name), None))
+            params.append((name, None))
     if len(params) > limits.SIP_HEADER_PARAMETERS:
         raise malformed("too many header parameters", "limits.SIP_HEADER_PARAMETERS")
     return tuple(params)

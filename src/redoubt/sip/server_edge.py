@@ -167,7 +167,8 @@ class Edge:
                 self._keep_silent(machine)
             else:
                 self._finish(machine, response, root.deadline)
-            await conclude(root, request.call_id)
+            if root.after:
+                await conclude(root, request.call_id)
         finally:
             if isinstance(machine, InviteServer):
                 self._cancellable.pop(key, None)
@@ -190,7 +191,8 @@ class Edge:
     async def _serve_ack(self, request: Request, exchange: Exchange, service: Service) -> None:
         try:
             await answer(service, request, exchange)
-            await conclude(exchange.root, request.call_id)
+            if exchange.root.after:
+                await conclude(exchange.root, request.call_id)
         finally:
             self._leave()
 

@@ -282,5 +282,6 @@ async def originate(service: Service, request: Request, context: Context, lifeti
     deadline = asyncio.get_running_loop().time() + lifetime_s
     root = Root(context, deadline, lambda _response: None)
     response = await enter(service, request, Exchange(internal_flow(context.node), root), context.node)
-    await conclude(root, request.get("Call-ID") or "")
+    if root.after:
+        await conclude(root, request.get("Call-ID") or "")
     return response
