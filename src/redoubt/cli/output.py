@@ -55,6 +55,20 @@ def print_rows(columns: list[str], rows: list[list[str]], title: str = "") -> No
     console.print(table)
 
 
+def print_tree(values: dict[str, Any], indent: int = 0) -> None:
+    """Names and values for people; what consists of several things stands below its name."""
+    width = max(map(len, values), default=0)
+    for name, value in values.items():
+        parts = [value] if isinstance(value, dict) else value if isinstance(value, list) else []
+        if parts and all(isinstance(part, dict) for part in parts):
+            for part in parts:
+                console.print(f"{' ' * indent}[bold]{shown(name)}[/]")
+                print_tree(part, indent + 2)
+            continue
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        console.print(f"{' ' * indent}[bold]{shown(name):<{width}}[/]  {shown(text) or '-'}")
+
+
 def shown(text: str) -> str:
     """For a person: what a stranger wrote is neither markup nor a terminal's control sequence."""
     return escape("".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text))

@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
-from rich.markup import escape
 
 from redoubt.cli.output import (
     config_option,
@@ -14,10 +12,20 @@ from redoubt.cli.output import (
     opened,
     print_json,
     print_rows,
+    print_tree,
     run,
     says_what_went_wrong,
 )
-from redoubt.cli.subscriber_change import administer, bar, change, deregister, reassign, remove, unbar
+from redoubt.cli.subscriber_change import (
+    administer,
+    bar,
+    change,
+    deregister,
+    identity_argument,
+    reassign,
+    remove,
+    unbar,
+)
 from redoubt.cli.subscriber_files import export, import_
 from redoubt.hss.administration import Administration
 from redoubt.hss.provisioning import described, offline, subscriber_of
@@ -83,12 +91,15 @@ def add(
 
 
 @command.command(epilog="Example: redoubt subscriber show sip:alice@ims.mnc001.mcc001.3gppnetwork.org")
-@click.argument("identity")
+@identity_argument
 @config_option
 @json_option
 @says_what_went_wrong
 def show(identity: str, config_path: Path, as_json: bool) -> None:
-    """Show a subscriber by private or public identity: sets, registration, S-CSCF, sequence numbers; never keys."""
+    """Show a subscriber: sets, registration, S-CSCF, sequence numbers; never keys.
+
+    IDENTITY is a private or public identity, or the NAME that `add` took.
+    """
 
     async def alone(hss: Administration) -> dict[str, Any]:
         return described(await hss.show(identity))
@@ -97,8 +108,7 @@ def show(identity: str, config_path: Path, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    for key, value in found.items():
-        console.print(f"[bold]{key:<22}[/] {escape(msgspec.json.encode(value).decode())}", markup=True)
+    print_tree(found)
 
 
 @command.command("list", epilog="Example: redoubt subscriber list --json | jq -r '.subscribers[].private[0].impi'")

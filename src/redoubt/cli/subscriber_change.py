@@ -1,5 +1,7 @@
 """`redoubt subscriber bar|unbar|reassign|deregister|change|remove`: what ends or changes a subscriber's service."""
 
+import contextlib
+import functools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from redoubt.cli.output import (
     run,
     says_what_went_wrong,
 )
+from redoubt.config import ConfigError
 from redoubt.hss.administration import Administration, Told
 from redoubt.hss.provisioning import offline
 from redoubt.hss.provisioning_fields import patched
@@ -68,7 +71,17 @@ def _say(what: str, identity: str, told: str, as_json: bool) -> None:
         errors.print("[yellow]the network that the store belongs to does not run here, or its S-CSCF is away[/]")
 
 
-identity_argument = click.argument("identity")
+def identity_argument(verb: Callable[..., None]) -> Callable[..., None]:
+    """IDENTITY: an IMPI or IMPU, or the NAME that `redoubt subscriber add` took."""
+
+    @functools.wraps(verb)
+    def whole(identity: str, config_path: Path, **options: Any) -> None:
+        if "@" not in identity and ":" not in identity:
+            with contextlib.suppress(ConfigError):  # the verb itself says what is wrong with the configuration
+                identity = f"{identity}@{opened(config_path)[0].network.realm}"
+        verb(identity=identity, config_path=config_path, **options)
+
+    return click.argument("identity")(whole)
 
 
 @click.command(epilog=f"{WHERE}\n\b\nExample: redoubt subscriber remove alice@ims.mnc001.mcc001.3gppnetwork.org")
@@ -77,7 +90,10 @@ identity_argument = click.argument("identity")
 @json_option
 @says_what_went_wrong
 def remove(identity: str, config_path: Path, as_json: bool) -> None:
-    """Remove a subscriber with its keys; in a running network its registrations end at once (RTR)."""
+    """Remove a subscriber with its keys.
+
+    In a running network its registrations end at once (RTR).
+    """
     told = administer(config_path, "subscriber-remove", lambda hss: hss.remove(identity), identity=identity)
     _say("removed", identity, told, as_json)
 
@@ -88,7 +104,10 @@ def remove(identity: str, config_path: Path, as_json: bool) -> None:
 @json_option
 @says_what_went_wrong
 def deregister(identity: str, config_path: Path, as_json: bool) -> None:
-    """End the registrations of a subscriber (RTR); the phone may register again when its user wants."""
+    """End the registrations of a subscriber (RTR).
+
+    The phone may register again when its user wants.
+    """
     told = administer(config_path, "subscriber-deregister", lambda hss: hss.deregister(identity), identity=identity)
     _say("deregistered", identity, told, as_json)
 
@@ -99,7 +118,10 @@ def deregister(identity: str, config_path: Path, as_json: bool) -> None:
 @json_option
 @says_what_went_wrong
 def reassign(identity: str, config_path: Path, as_json: bool) -> None:
-    """Free a subscriber from its S-CSCF (RTR): the phone registers anew, and an S-CSCF is chosen then."""
+    """Free a subscriber from its S-CSCF (RTR).
+
+    The phone registers anew, and an S-CSCF is chosen then.
+    """
     told = administer(config_path, "subscriber-reassign", lambda hss: hss.reassign(identity), identity=identity)
     _say("reassigned", identity, told, as_json)
 
@@ -124,7 +146,10 @@ Examples:
 @json_option
 @says_what_went_wrong
 def bar(identity: str, config_path: Path, as_json: bool) -> None:
-    """Bar a public identity: it may neither register nor call. A private one bars all of its subscription."""
+    """Bar a public identity from registering and calling.
+
+    A private one bars all of its subscription.
+    """
     _bar(identity, True, config_path, as_json)
 
 
@@ -134,7 +159,10 @@ def bar(identity: str, config_path: Path, as_json: bool) -> None:
 @json_option
 @says_what_went_wrong
 def unbar(identity: str, config_path: Path, as_json: bool) -> None:
-    """Lift the barring of a public identity, or of all of a private one's subscription."""
+    """Lift the barring of an identity.
+
+    That of a private one lifts all of its subscription's.
+    """
     _bar(identity, False, config_path, as_json)
 
 
@@ -158,7 +186,10 @@ def change(
     config_path: Path,
     as_json: bool,
 ) -> None:
-    """Change a subscriber's public identities, networks, capabilities or filter criteria; its S-CSCF gets a PPR."""
+    """Change identities, networks, capabilities or criteria.
+
+    The S-CSCF gets a PPR and knows at once.
+    """
     patch: dict[str, Any] = _fields_in(file, as_json) if file is not None else {}
     if impus:
         patch["impus"] = list(impus)

@@ -56,7 +56,10 @@ Examples:
 @json_option
 @says_what_went_wrong
 def import_(file: Path, config_path: Path, as_json: bool) -> None:
-    """Add all subscribers of FILE, or none: a bad row is named by line and column."""
+    """Add all subscribers of FILE, or none.
+
+    A bad row is named by line and column.
+    """
     config, directory = opened(config_path)
 
     async def work() -> int:
@@ -87,7 +90,7 @@ class _Bars:
 
 def _bars(quiet: bool) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), console=errors, disable=quiet)
+    return Progress(*columns, TimeElapsedColumn(), console=errors, disable=quiet or not errors.is_terminal)
 
 
 @click.command(epilog=EXPORT_EXAMPLES)
@@ -101,7 +104,10 @@ def _bars(quiet: bool) -> Progress:
 def export(
     file: Path | None, with_keys: bool, kind: Kind | None, anyway: bool, config_path: Path, as_json: bool
 ) -> None:
-    """Write all subscribers to FILE, or to standard output, as an import takes them. Keys only if asked for."""
+    """Write all subscribers, as an import takes them.
+
+    To FILE, or to standard output. Keys only if asked for.
+    """
     config, directory = opened(config_path)
     chosen = kind or (kind_of(file) if file is not None else "jsonl")
     if with_keys:

@@ -3,6 +3,7 @@
 It is drawn from events alone, so it shows what was sent and decided, not what ought to be.
 """
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -123,10 +124,11 @@ class Ladder:
             self._note(f"{check.step} at {self._names.get(check.node, check.node).upper()}: {proof}")
 
     def _note(self, text: str, *, good: bool = True) -> None:
-        mark = self._strokes.good if good else self._strokes.bad
-        line = Text(f"{' ' * (self._lane_width // 2)}{mark} {text}", "green" if good else "bold red")
-        line.truncate(self._width, overflow="ellipsis")
-        self._write(line)
+        """What was proved or refused is never cut: it goes on below."""
+        mark, edge = self._strokes.good if good else self._strokes.bad, " " * (self._lane_width // 2)
+        further = f"{edge}{' ' * len(mark)} "
+        for line in textwrap.wrap(text, self._width, initial_indent=f"{edge}{mark} ", subsequent_indent=further):
+            self._write(Text(line, "green" if good else "bold red"))
 
 
 def _style(label: str) -> str:
