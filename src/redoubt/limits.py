@@ -109,6 +109,7 @@ SH_SERVICES_PER_SUBSCRIPTION = 256  # with repository data: 16 MB at most
 SH_NOTIFICATIONS_PER_SUBSCRIPTION = 256
 SH_SUBSCRIPTION_S = 30 * 24 * 3600  # the longest that an application server is told of changes unless for ever
 SH_REFERENCES = 32  # data references, and service indications, of one request of an application server
+RESTORATION_OCTETS = 64 * 1024  # kept for a registration: a contact with its path and two watchers has about 1 kB
 RESTORATION_CONTACTS = 64  # of one private identity, as many as SCscfConfig.max_contacts allows
 
 # Gm: ESP and its associations.

@@ -312,3 +312,21 @@ def test_no_vectors_and_half_a_resynchronisation_are_owed_5004() -> None:
 def test_identities_are_made_canonical() -> None:
     message = lir(LocationQuestion("SIP:Alice@HOME.NET:5060;user=phone", False))
     assert read_lir(wire(message)).impu == "sip:Alice@home.net"
+
+
+def test_more_to_restore_than_a_registration_has_is_refused() -> None:
+    contact = RegisteredContact("<sip:1.2.3.4>", (), "c", 1)
+    many = RestorationInfo(IMPI, (contact,) * 65)
+    long = RestorationInfo(IMPI, (RegisteredContact(f"<sip:{'x' * 70_000}>", (), "c", 1),))
+    for kept in (many, long):
+        asked = AssignmentWanted(IMPI, (IMPU,), SERVER, ServerAssignmentType.REGISTRATION, True, (kept,))
+        with pytest.raises(DiameterError) as caught:
+            read_sar(wire(sar(asked)))
+        assert caught.value.result is Result.RESOURCES_EXCEEDED
+
+
+@pytest.mark.parametrize("name", ["scscf", "tel:+49", "si", "http://x"])
+def test_a_server_name_that_is_no_sip_uri_is_owed_5004(name: str) -> None:
+    with pytest.raises(DiameterError) as caught:
+        read_mar(wire(mar(VectorsWanted(IMPI, IMPU, name, 1))))
+    assert caught.value.result is Result.INVALID_AVP_VALUE

@@ -52,7 +52,7 @@ from redoubt.diameter.dictionary import (
 )
 from redoubt.diameter.results import VENDOR_3GPP, Result
 from redoubt.diameter.user_data import build_user_data, parse_user_data
-from redoubt.limits import RESTORATION_CONTACTS
+from redoubt.limits import RESTORATION_CONTACTS, RESTORATION_OCTETS
 from redoubt.sip.errors import SipError
 from redoubt.sip.grammar import split_list
 
@@ -216,6 +216,10 @@ def _watcher(dialog: WatcherDialog) -> AvpGroup:
 
 
 def _read_restorations(message: DiameterMessage) -> tuple[RestorationInfo, ...]:
+    kind = SCSCF_RESTORATION_INFO
+    found = [avp for avp in message.avps if avp.code == kind.code and avp.vendor == kind.vendor]
+    if sum([len(avp.data) for avp in found]) > RESTORATION_OCTETS:
+        raise DiameterError(Result.RESOURCES_EXCEEDED, "too much to restore", "our rule", kind.of(AvpGroup()))
     return tuple([_read_restoration(group) for group in message.every(SCSCF_RESTORATION_INFO)])
 
 

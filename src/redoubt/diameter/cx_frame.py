@@ -102,7 +102,11 @@ def canonical_impu(text: str) -> str:
 
 def need_server_name(message: DiameterMessage) -> str:
     """The SIP URI of an S-CSCF (TS 29.229 6.3.3)."""
-    name = message.need(SERVER_NAME)
+    return checked_server_name(message.need(SERVER_NAME))
+
+
+def checked_server_name(name: str) -> str:
+    """Raises DiameterError 5004 if it is no SIP URI."""
     _check_text(SERVER_NAME, name)
     try:
         if isinstance(parse_uri(name), SipUri):

@@ -8,7 +8,7 @@ from redoubt.diameter import dictionary as d
 from redoubt.diameter.applications import SH
 from redoubt.diameter.avp import AvpGroup, AvpType, DiameterError
 from redoubt.diameter.codec import DiameterMessage
-from redoubt.diameter.cx_frame import canonical_impu, invalid
+from redoubt.diameter.cx_frame import canonical_impu, checked_server_name, invalid
 from redoubt.diameter.dictionary import (
     AuthSessionState,
     IdentitySet,
@@ -90,6 +90,12 @@ def _references(message: DiameterMessage) -> tuple[int, ...]:
     return found
 
 
+def _server_name(message: DiameterMessage) -> str:
+    """Of the asking application server; empty if it does not say (TS 29.329 6.1.1)."""
+    name = message.first(d.SERVER_NAME)
+    return "" if name is None else checked_server_name(name)
+
+
 def _services(message: DiameterMessage) -> tuple[str, ...]:
     found = message.every(d.SERVICE_INDICATION)
     if len(found) > SH_REFERENCES:
@@ -161,7 +167,7 @@ def read_udr(message: DiameterMessage) -> Pull:
         _references(message),
         _services(message),
         IdentitySet.ALL_IDENTITIES if wanted is None else wanted,
-        message.first(d.SERVER_NAME) or "",
+        _server_name(message),
         message.first(d.USER_NAME) or "",
     )
 
@@ -206,7 +212,7 @@ def read_snr(message: DiameterMessage) -> Subscribe:
         _services(message),
         message.first(d.SEND_DATA_INDICATION) is SendData.REQUESTED,
         message.first(d.EXPIRY_TIME) or 0,
-        message.first(d.SERVER_NAME) or "",
+        _server_name(message),
     )
 
 
