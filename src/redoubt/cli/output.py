@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import functools
-import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -26,8 +25,10 @@ PIPE_WIDTH = 4096  # a pipe or a file has no width: nothing is folded there, so 
 
 
 def _console(stderr: bool) -> Console:
-    terminal = (sys.stderr if stderr else sys.stdout).isatty() or "COLUMNS" in os.environ
-    return Console(stderr=stderr, highlight=False, width=None if terminal else PIPE_WIDTH)
+    terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    if terminal:
+        return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, highlight=False, width=PIPE_WIDTH, height=25)  # a width alone loses to TERM=dumb
 
 
 console = _console(stderr=False)
