@@ -7,7 +7,17 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from tests.hss.conftest import ALICE, ALICE_IMPU, BOB_IMPU, REALM, S1, open_hss, private, with_subscribers
+from tests.hss.conftest import (
+    ALICE,
+    ALICE_IMPU,
+    BOB_IMPU,
+    REALM,
+    S1,
+    Place,
+    open_hss,
+    private,
+    with_subscribers,
+)
 
 from redoubt.config import DiameterPeer
 from redoubt.diameter.applications import SH
@@ -137,7 +147,7 @@ class Net:
 
 
 @asynccontextmanager
-async def served(path: Path) -> AsyncIterator[Net]:
+async def served(path: Path | Place) -> AsyncIterator[Net]:
     net = await Net(await with_subscribers(path)).connect()
     try:
         yield net
@@ -213,10 +223,10 @@ async def test_a_server_sees_what_the_operator_permits_and_no_more(tmp_path: Pat
         assert (await net.one.reads()).service_data is None
 
 
-async def test_repository_data_are_written_in_the_order_of_their_sequence_numbers(tmp_path: Path) -> None:
+async def test_repository_data_are_written_in_the_order_of_their_sequence_numbers(place: Place) -> None:
     """TS 29.328 6.1.2.1: 0 begins, the next follows the last, nobody overwrites what it has not seen."""
     out_of_sync = ShResult.ERROR_TRANSPARENT_DATA_OUT_OF_SYNC
-    async with served(tmp_path) as net:
+    async with served(place) as net:
         assert await net.one.reads() == Repository("svc", 0)
         assert await net.one.writes(1, "<a/>") is out_of_sync
         assert await net.one.writes(0, None) is ShResult.ERROR_OPERATION_NOT_ALLOWED
@@ -230,8 +240,8 @@ async def test_repository_data_are_written_in_the_order_of_their_sequence_number
         assert await net.one.reads() == Repository("svc", 0)
 
 
-async def test_of_two_writers_at_once_one_wins(tmp_path: Path) -> None:
-    async with served(tmp_path) as net:
+async def test_of_two_writers_at_once_one_wins(place: Place) -> None:
+    async with served(place) as net:
         results = await asyncio.gather(*(server.writes(0, "<a/>") for server in (net.one, net.two) * 3))
         assert sorted(result.name for result in results).count("SUCCESS") == 1
 
@@ -269,8 +279,8 @@ async def test_a_server_is_told_what_another_wrote_and_not_what_itself_did(tmp_p
         await net.one.hears(0)
 
 
-async def test_a_server_is_told_when_a_user_registers_and_leaves(tmp_path: Path) -> None:
-    async with served(tmp_path) as net:
+async def test_a_server_is_told_when_a_user_registers_and_leaves(place: Place) -> None:
+    async with served(place) as net:
         assert (await net.one.subscribes(R.IMS_USER_STATE, R.S_CSCF_NAME)).result is Result.SUCCESS
         assert (await net.poor.subscribes(R.IMS_USER_STATE)).result is Result.SUCCESS
         await net.hss.multimedia_auth(ALICE, ALICE_IMPU, S1, 1)
@@ -338,8 +348,8 @@ async def test_repository_data_and_subscriptions_outlive_the_hss(tmp_path: Path)
         await again.close()
 
 
-async def test_a_removed_user_takes_its_data_along(tmp_path: Path) -> None:
-    async with served(tmp_path) as net:
+async def test_a_removed_user_takes_its_data_along(place: Place) -> None:
+    async with served(place) as net:
         await net.one.writes(0, "<a/>")
         await net.one.subscribes(R.REPOSITORY_DATA, services=("svc",))
         await net.hss.administration.remove(ALICE)
