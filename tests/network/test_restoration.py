@@ -1,17 +1,26 @@
 """An S-CSCF that dies takes no registration with it (TS 23.380 4): it gets back from the HSS what it has forgotten."""
 
 import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from redoubt.events import Bug, Check
+from redoubt.hss.keys import create_key, write_key_file
+from redoubt.hss.provisioning import offline
+from redoubt.network.configuration import rendered
 from redoubt.network.run import Network
 from redoubt.sim import run
+from redoubt.sip.message import Response
 from redoubt.sources import SeededRandomness
 
 from .calls import call
-from .test_apart import SPLITS, Apart, Split, apart, pair
+from .client import Card, Client
+from .home import subscribers
+from .test_apart import SPLITS, Apart, Split, apart, appears, pair, shared_configuration, up
 
 WITH_HSS, ALONE = SPLITS[1], SPLITS[2]  # how the S-CSCF's process is made up
 
@@ -119,3 +128,56 @@ def test_a_registration_that_ran_out_meanwhile_does_not_come_back(tmp_path: Path
             assert came_back(net) == [bob.card.impu]
 
     run(main, 14)
+
+
+async def test_calls_go_on_after_the_s_cscfs_process_was_killed(tmp_path: Path) -> None:
+    """With kill -9, and real processes: `redoubt up --only` p-cscf,i-cscf, s-cscf and hss."""
+    config = shared_configuration()
+    state = tmp_path / config.network.state
+    state.mkdir()
+    (tmp_path / "redoubt.toml").write_text(rendered(config))
+    write_key_file(state / config.hss.key_file, create_key(SeededRandomness(1)))
+    async with offline(state, config.hss, config.network.realm) as administration:
+        await administration.add(subscribers(config.network.realm, ("alice", "bob")))
+    running = {only: up(tmp_path, only) for only in ("hss", "s-cscf", "p-cscf,i-cscf")}
+    phones: list[Client] = []
+    try:
+        for name in ("control.sock", "control-s-cscf.sock", "control-p-cscf-i-cscf.sock"):
+            await asyncio.to_thread(appears, state / name)
+        host, port = config.p_cscf.listen[0].removeprefix("udp:").split(":")
+        for name in ("alice", "bob"):
+            phones.append(await Client.open(Card.of(name, config.network.realm), (host, int(port))))
+            await until(phones[-1].registers)
+        alice, bob = phones
+        running["s-cscf"].kill()
+        await asyncio.to_thread(running["s-cscf"].wait)
+        (state / "control-s-cscf.sock").unlink(missing_ok=True)
+        running["s-cscf"] = up(tmp_path, "s-cscf")
+        await asyncio.to_thread(appears, state / "control-s-cscf.sock")
+        await until(lambda: messaged(alice, bob))
+        made = await call(bob, alice)
+        assert await made.lives()
+    finally:
+        for phone in phones:
+            phone.close()
+        for process in running.values():
+            process.send_signal(signal.SIGTERM)
+        for process in running.values():
+            await asyncio.to_thread(process.wait, 20)
+
+
+async def messaged(sender: Client, receiver: Client) -> Response:
+    request = sender.make("MESSAGE", receiver.card.impu)
+    sender.send(request)
+    receiver.respond(await receiver.request("MESSAGE", 1.0), 200)
+    return await sender.final(request, 1.0)
+
+
+async def until(attempt: Callable[[], Awaitable[Response]]) -> None:
+    """Diameter comes up within seconds; a datagram of a raw phone is sent once."""
+    for _ in range(60):
+        with contextlib.suppress(TimeoutError):
+            if (await attempt()).status == 200:
+                return
+        await asyncio.sleep(0.2)
+    raise AssertionError("it never succeeded")
