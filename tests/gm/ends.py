@@ -9,7 +9,6 @@ from redoubt.gm.allocation import Allocator
 from redoubt.gm.association_set import AssociationSet, Beginning, PhoneKey, Role
 from redoubt.gm.associations import Associations
 from redoubt.gm.esp import Drop
-from redoubt.gm.ledger import Ledger
 from redoubt.gm.raw_esp import open_raw_esp
 from redoubt.gm.states import Event
 from redoubt.gm.udp_tunnel import PORT, open_udp_tunnel
@@ -35,12 +34,10 @@ def only(suite: Suite) -> AgreementPolicy:
 class End:
     """A tunnel with its association sets, and what came out of it."""
 
-    def __init__(
-        self, role: Role, tunnel: UserSpacePath, policy: AgreementPolicy, ledger: Ledger | None = None
-    ) -> None:
+    def __init__(self, role: Role, tunnel: UserSpacePath, policy: AgreementPolicy) -> None:
         self.tunnel = tunnel
         self.policy = policy
-        self.associations = Associations(role, tunnel, ledger)
+        self.associations = Associations(role, tunnel)
         tunnel.received = self.associations.received
         tunnel.exhausted = lambda worn: self.associations.ended(worn, Event.EXHAUSTED)
         self.refused: list[tuple[Drop, Address]] = []
@@ -49,9 +46,7 @@ class End:
         self.came = asyncio.Event()
 
     @classmethod
-    async def open(
-        cls, role: Role, host: str, suite: Suite, seed: int, raw: bool = False, ledger: Ledger | None = None
-    ) -> "End":
+    async def open(cls, role: Role, host: str, suite: Suite, seed: int, raw: bool = False) -> "End":
         ends: list[End] = []
 
         def receive(message: bytes, flow: Flow) -> None:
@@ -64,7 +59,7 @@ class End:
         listen = Listen("udp", host, PORT if role is Role.NETWORK else 0, Zone.ACCESS)
         with at_host(host):
             tunnel = await open_udp_tunnel(role, listen, host, SeededRandomness(seed), receive)
-        ends.append(cls(role, tunnel, only(suite), ledger))
+        ends.append(cls(role, tunnel, only(suite)))
         return ends[0]
 
     @property

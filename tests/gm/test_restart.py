@@ -7,8 +7,8 @@ import pytest
 
 from redoubt.gm.algorithms import Suite
 from redoubt.gm.association_set import AssociationSet, Role
-from redoubt.gm.ledger import RECORD_OCTETS, SENT, Ledger
-from redoubt.gm.restart import JUMP, Scribe, take_over
+from redoubt.gm.ledger import RECORD_OCTETS, SENT, Keepsakes, Ledger
+from redoubt.gm.restart import JUMP, resume
 from redoubt.gm.states import State
 from redoubt.limits import LEDGER_SLOT_OCTETS
 from redoubt.sim import Network, run
@@ -34,17 +34,13 @@ class World:
 
     async def start(self) -> tuple[Gm, list[AssociationSet]]:
         self.lives += 1
-        ledger, now = Ledger(self.memory), asyncio.get_running_loop().time()
-        end = await End.open(Role.NETWORK, NETWORK, self.suite, self.lives, ledger=ledger)
+        end = await End.open(Role.NETWORK, NETWORK, self.suite, self.lives)
         gm = Gm(end, self.lives, self.suite)
-        end.associations.listeners.append(Scribe(self.clock, now).changed)
-        return gm, take_over(ledger, end.associations, gm.admission, self.clock, now)
+        return gm, resume(Ledger(self.memory), end.associations, gm.admission, self.clock)
 
     def kill(self, gm: Gm) -> None:
-        """Nothing is said, nothing is cleaned up; its timers are gone."""
-        for each in gm.network.associations.sets.values():
-            if each.timer is not None:
-                each.timer.cancel()
+        """Nothing is said, nothing is cleaned up; its timers are gone. So it is when a process leaves its sets."""
+        gm.network.associations.leave()
         gm.network.tunnel.close()
         self.wire.crash(NETWORK)
 
@@ -260,3 +256,42 @@ def test_a_record_that_does_not_fit_is_none() -> None:
     assert slot.record == b"x" * RECORD_OCTETS
     slot.record = b"x" * (RECORD_OCTETS + 1)
     assert slot.record == b""
+
+
+def test_what_the_p_cscf_keeps_is_there_again_and_what_it_forgot_is_not() -> None:
+    memory = bytearray(LEDGER_SLOT_OCTETS * 8)
+    kept = Keepsakes(Ledger(memory))
+    for name in ("alice", "bob", "carol"):
+        kept.keep(name, name.encode())
+    kept.keep("alice", b"alice anew")
+    kept.forget("bob")
+    ledger, found = Ledger(memory), set[bytes]()
+    again = Keepsakes(ledger)
+
+    def revive(octets: bytes) -> bytes | None:
+        found.add(octets)
+        return octets if octets != b"carol" else None
+
+    again.take_over(revive)
+    assert found == {b"alice anew", b"carol"}
+    assert list(ledger.taken()) == []  # no sets among them
+    again.forget(b"alice anew")
+    assert ledger.free == Ledger(memory).free == 7
+    assert not any(memory[LEDGER_SLOT_OCTETS:])
+
+
+def test_another_p_cscfs_ledger_is_emptied() -> None:
+    memory = bytearray(LEDGER_SLOT_OCTETS * 4)
+    Ledger(memory, "udp:192.0.2.1:4500").claim().record = b"a set with its keys"
+    assert Ledger(memory, "udp:192.0.2.2:4500").free == 3
+    assert not any(memory[LEDGER_SLOT_OCTETS:])
+
+
+def test_no_more_memory_than_there_is_is_touched() -> None:
+    memory = bytearray(LEDGER_SLOT_OCTETS * 8)
+    ledger = Ledger(memory, reserve=lambda octets: octets <= 4 * LEDGER_SLOT_OCTETS)
+    slots = [ledger.claim() for _ in range(5)]
+    for slot in slots:
+        slot.record = b"x"
+    assert [bool(slot.record) for slot in slots] == [True, True, True, False, False]
+    assert len(list(Ledger(memory).taken())) == 3

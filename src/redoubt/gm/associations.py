@@ -28,9 +28,9 @@ Listener = Callable[[AssociationSet, State, Event, Row | None], None]
 class Associations:
     """The sets of one end. All times are the running loop's."""
 
-    def __init__(self, role: Role, path: Path, ledger: Ledger | None = None) -> None:
+    def __init__(self, role: Role, path: Path) -> None:
         self._loop = asyncio.get_running_loop()
-        self._ledger = ledger
+        self._ledger: Ledger | None = None
         self._role = role
         self._path = path
         self._numbers = 0
@@ -162,6 +162,17 @@ class Associations:
         """A set that an event of its own ends: REPLACED, EVICTED, EXHAUSTED."""
         self._apply(gone, event)
         self._settle(gone.phone)
+
+    def keep_in(self, ledger: Ledger) -> None:
+        """Sets get their slots from this ledger from now on."""
+        self._ledger = ledger
+
+    def leave(self) -> None:
+        """This process stops and the next one goes on with the sets: nothing of them is ended."""
+        for each in self.sets.values():
+            if each.timer is not None:
+                each.timer.cancel()
+                each.timer = None
 
     def close(self) -> None:
         """Ends all sets, as a process that stops."""

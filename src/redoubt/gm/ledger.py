@@ -1,20 +1,25 @@
 """What association sets must not lose when their process dies: a slot a set, in memory that outlives the process.
 
-The composition root hands in a mapping, such as a file of /dev/shm, which no disk ever sees and which is gone with the
-machine. Sequence numbers are written before the packet that uses them leaves, so that none comes twice; the highest
-number received is written before its packet is believed (issue: restart; RFC 4303 3.3.3, 3.4.3).
+The composition root hands in a mapping, such as a file of /dev/shm, which is gone with the machine. Slots come into use
+from the first on, so that a large ledger costs no more memory than is kept in it. Sequence numbers are written before
+the packet that uses them leaves, so that none comes twice; the highest number received is written before its packet is
+believed (issue: restart; RFC 4303 3.3.3, 3.4.3).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
+from enum import IntEnum
+from hashlib import sha256
+from mmap import mmap
 from struct import Struct
 
 from redoubt.gm.esp import Words
 from redoubt.limits import LEDGER_SLOT_OCTETS
 from redoubt.transport.flow import Address
 
-MAGIC = b"redoubt gm 1".ljust(LEDGER_SLOT_OCTETS, b"\0")
-LENGTH, SENT, RECEIVED_SERVER, RECEIVED_CLIENT = range(4)  # words of a slot
-WORDS = 4
+VERSION = b"redoubt gm 2\0\0\0\0"
+_HEADER = Struct("=16s32sI")  # of the first slot: version, whose the ledger is, how many slots were ever in use
+LENGTH, SENT, RECEIVED_SERVER, RECEIVED_CLIENT, KIND = range(5)  # words of a slot
+WORDS = 5
 _WHERE = Struct("=H46s")  # port and address of where the phone is outside, as text
 RECORD_AT = 4 * WORDS + _WHERE.size
 RECORD_OCTETS = LEDGER_SLOT_OCTETS - RECORD_AT
@@ -68,49 +73,118 @@ class Slot:
             self.words[self.at + LENGTH] = len(octets)
 
 
+class Kind(IntEnum):
+    """What a slot is about."""
+
+    SET = 1
+    KEEPSAKE = 2
+
+
+Reserve = Callable[[int], bool]
+"""Whether so many octets from the mapping's start on can be had; asked before they are touched."""
+
+
+def _all_there(_octets: int) -> bool:
+    return True
+
+
 class Ledger:
     """The slots of a mapping. When there are no more, sets get slots that die with the process."""
 
-    def __init__(self, mapping: bytearray | memoryview) -> None:
-        """Takes over what a mapping of this version holds and empties any other. Raises ValueError when it is small."""
+    def __init__(self, mapping: bytearray | memoryview | mmap, whose: str = "", reserve: Reserve = _all_there) -> None:
+        """Takes over what a mapping of this version and for the same P-CSCF holds and empties any other. Raises
+        ValueError when it is small.
+        """
         self._buffer = memoryview(mapping).cast("B")
-        count = len(self._buffer) // LEDGER_SLOT_OCTETS - 1
-        if count < 1:
+        self._reserve = reserve
+        self._count = len(self._buffer) // LEDGER_SLOT_OCTETS - 1
+        if self._count < 1 or not reserve(2 * LEDGER_SLOT_OCTETS):
             raise ValueError(f"a ledger needs {2 * LEDGER_SLOT_OCTETS} octets and more")
-        self._words = self._buffer[: (count + 1) * LEDGER_SLOT_OCTETS].cast("I")
-        if self._buffer[:LEDGER_SLOT_OCTETS] != MAGIC:
-            self._buffer[:] = bytes(len(self._buffer))
-            self._buffer[:LEDGER_SLOT_OCTETS] = MAGIC
-        self._free = [n for n in range(count, 0, -1) if not self._slot(n).start(LENGTH)]
+        self._words = self._buffer[: (self._count + 1) * LEDGER_SLOT_OCTETS].cast("I")
+        self._owner = sha256(whose.encode()).digest()
+        self._used = self._inherit()
+        self._free = [n for n in range(self._used, 0, -1) if not self._is_taken(n)]
+
+    def _inherit(self) -> int:
+        """How many slots were in use. Another version's or P-CSCF's sets are none of ours: nothing of them stays."""
+        version, left_by, used = _HEADER.unpack_from(self._buffer)
+        if (version, left_by) == (VERSION, self._owner) and used <= self._count:
+            return int(used)
+        if any(version):
+            last = used if version == VERSION and used <= self._count else self._count
+            if not self._reserve((last + 1) * LEDGER_SLOT_OCTETS):
+                raise ValueError("there is no memory to empty a ledger in")
+            self._wipe(0, last)
+        _HEADER.pack_into(self._buffer, 0, VERSION, self._owner, 0)
+        return 0
 
     @property
     def free(self) -> int:
-        return len(self._free)
+        return len(self._free) + self._count - self._used
 
-    def taken(self) -> Iterator[Slot]:
+    def taken(self, kind: Kind = Kind.SET) -> Iterator[Slot]:
         """Slots with a record, as a former process left them."""
         free = set(self._free)
-        for number in range(1, len(self._words) * 4 // LEDGER_SLOT_OCTETS):
-            if number not in free:
+        for number in range(1, self._used + 1):
+            if number not in free and self._slot(number).start(KIND) == kind:
                 yield self._slot(number)
 
-    def claim(self) -> Slot:
+    def claim(self, kind: Kind = Kind.SET) -> Slot:
         """An empty slot."""
-        if not self._free:
+        if self._free:
+            number = self._free.pop()
+        elif self._used < self._count and self._reserve((self._used + 2) * LEDGER_SLOT_OCTETS):
+            number = self._used = self._used + 1
+            _HEADER.pack_into(self._buffer, 0, VERSION, self._owner, number)
+        else:
             return Slot()
-        slot = self._slot(self._free.pop())
-        self._wipe(slot)
+        slot = self._slot(number)
+        self._wipe(number, number)
+        slot.words[slot.at + KIND] = kind
         return slot
 
     def give_back(self, slot: Slot) -> None:
         """The set ended: nothing of it stays, its keys least of all."""
         if slot._buffer is not None:
-            self._wipe(slot)
+            self._wipe(slot._number, slot._number)
             self._free.append(slot._number)
 
     def _slot(self, number: int) -> Slot:
         return Slot(self._words, number, self._buffer)
 
-    def _wipe(self, slot: Slot) -> None:
-        start = slot.at * 4
-        self._buffer[start : start + LEDGER_SLOT_OCTETS] = bytes(LEDGER_SLOT_OCTETS)
+    def _is_taken(self, number: int) -> bool:
+        slot = self._slot(number)
+        return bool(slot.start(LENGTH)) and slot.start(KIND) in (Kind.SET, Kind.KEEPSAKE)
+
+    def _wipe(self, first: int, last: int) -> None:
+        octets = (last - first + 1) * LEDGER_SLOT_OCTETS
+        start = first * LEDGER_SLOT_OCTETS
+        self._buffer[start : start + octets] = bytes(octets)
+
+
+class Keepsakes:
+    """What else must outlive the process: octets, each with its owner."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._slots: dict[Hashable, Slot] = {}
+
+    def take_over(self, revive: Callable[[bytes], Hashable | None]) -> None:
+        """What a former process kept becomes what `revive` makes of it; None where that is nothing any more."""
+        for slot in list(self._ledger.taken(Kind.KEEPSAKE)):
+            owner = revive(slot.record)
+            if owner is None:
+                self._ledger.give_back(slot)
+            else:
+                self._slots[owner] = slot
+
+    def keep(self, owner: Hashable, octets: bytes) -> None:
+        slot = self._slots.get(owner)
+        if slot is None:
+            slot = self._slots[owner] = self._ledger.claim(Kind.KEEPSAKE)
+        slot.record = octets
+
+    def forget(self, owner: Hashable) -> None:
+        slot = self._slots.pop(owner, None)
+        if slot is not None:
+            self._ledger.give_back(slot)

@@ -5,6 +5,8 @@ that were still open are not taken over: their phones ask again. Times are wall-
 counts its own otherwise.
 """
 
+from asyncio import get_running_loop
+
 from msgspec import DecodeError, Struct, ValidationError, msgpack
 
 from redoubt.gm.admission import Admission
@@ -48,6 +50,16 @@ class Record(Struct, frozen=True, array_like=True):
 
 _encode = msgpack.Encoder().encode
 _decode = msgpack.Decoder(Record).decode
+
+
+def resume(
+    ledger: Ledger, associations: Associations, admission: Admission, clock: Clock
+) -> list[AssociationSet]:
+    """Goes on where a former process ended, and keeps the ledger for the next. Once, before any packet is served."""
+    now = get_running_loop().time()
+    associations.keep_in(ledger)
+    associations.listeners.append(Scribe(clock, now).changed)
+    return take_over(ledger, associations, admission, clock, now)
 
 
 class Scribe:
