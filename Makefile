@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test seeds peers check clean
+.PHONY: demo test seeds soak peers check clean
 
 demo: $(STAMP)
 	$(BIN)/redoubt demo
@@ -19,6 +19,10 @@ check: $(STAMP)
 # The thousand seeds of the simulator; `make test` runs the first fifty.
 seeds: $(STAMP)
 	REDOUBT_SEEDS=1000 $(BIN)/pytest tests/lab/test_seeds.py -n 2 --dist worksteal
+
+# A day of 10,000 phones that re-register over ESP; `make test` plays it with 25. Says what happened, with figures.
+soak: $(STAMP)
+	REDOUBT_SOAK_PHONES=10000 $(BIN)/pytest tests/gm/test_soak.py -s
 
 # Other people's software that tests run against, where this user may install packages; says which tests lack it else.
 peers:
