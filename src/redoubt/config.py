@@ -24,6 +24,10 @@ PROTECTIONS = {
     "diameter-server-name": "the S-CSCF's name in MAR and SAR is the Diameter peer's that sends it (TS 29.228 6.1.2)",
     "dialog-owner": "a request inside a dialog comes from a party of that dialog (TS 24.229 5.2.6.3.5)",
     "flow-token": "a flow token carries a MAC (RFC 5626 5.2)",
+    "gm-answer": "where access is by IPsec, the answer to a challenge counts on its own association (TS 33.203 6.1.5)",
+    "gm-responses": "a response to a protected request comes protected by the same phone's keys (TS 33.203 7.1)",
+    "gm-sender": "address and private identity of a request are those of its association (TS 33.203 7.1)",
+    "gm-verify": "the security agreement is repeated under its own protection and compared (RFC 3329 2.3.1)",
     "integrity-flag": "integrity-protected is written by the P-CSCF only (TS 24.229 5.2.2)",
     "identity-pair": "the private and the public identity belong to one subscription (TS 33.203 6.1.1)",
     "keys-stay-home": "ck and ik never reach the phone (TS 24.229 5.2.2)",
@@ -42,6 +46,7 @@ ListenOn = Annotated[
 ]
 
 
+Port = Annotated[int, Meta(ge=1, le=65_535)]
 DiameterApplication = Annotated[str, Meta(pattern="^(cx|sh|rx|zh|rf|ro)$")]
 DiameterCommand = Annotated[
     str, Meta(pattern="^(UAR|SAR|LIR|MAR|RTR|PPR|UDR|PUR|SNR|PNR|AAR|RAR|STR|ASR|ACR|CCR)$")
@@ -206,11 +211,37 @@ class DiameterConfig(Section, frozen=True):
     """As [[diameter.peers]]; none: the HSS and the CSCFs of this file, where they run apart."""
 
 
+AccessPolicy = Literal["ipsec", "aka-without-ipsec"]
+SuiteName = Annotated[str, Meta(pattern="^[a-z0-9-]+/[a-z0-9-]+$", description="alg/ealg of TS 33.203 Annex H")]
+
+
 class AccessConfig(Section, frozen=True):
     """How phones may come in."""
 
-    policy: Literal["aka-without-ipsec"] = "aka-without-ipsec"
-    """aka-without-ipsec: the response to a challenge is accepted on an unprotected first hop."""
+    policy: AccessPolicy = "aka-without-ipsec"
+    """ipsec: phones agree on IPsec and answer the challenge under its protection (TS 33.203 7); aka-without-ipsec: for
+    test tools, the answer is accepted on an unprotected first hop, and who offers IPsec gets it."""
+
+
+class GmConfig(Section, frozen=True):
+    """IPsec between phones and the P-CSCF (TS 33.203 6.3, 7 and Annexes H, M)."""
+
+    listen: tuple[Annotated[str, Meta(pattern=r"^udp:.+:\d+$")], ...] = ("udp:127.0.0.1:4500",)
+    """Where ESP in UDP (UDP-enc-tun) comes in; empty: no IPsec."""
+    address: str = ""
+    """The P-CSCF's IP address inside the tunnel; empty: that of `listen`."""
+    preference: tuple[SuiteName, ...] = ()
+    """Algorithms in our own order, e.g. "hmac-sha-1-96/aes-cbc"; empty: the strongest first."""
+    floor: SuiteName = "hmac-sha-1-96/null"
+    """Nothing weaker is agreed on."""
+    confidentiality: bool = True
+    """Demand encryption, not integrity alone (TS 33.203 5.1.3)."""
+    legacy: bool = False
+    """Allow hmac-md5-96 and des-ede3-cbc, which Release 12 withdrew."""
+    server_ports: tuple[Port, ...] = (5064, 5065, 5066, 5067)
+    """Protected server ports that phones are given."""
+    client_ports: tuple[Port, Port] = (20_000, 59_999)
+    """First and last of the protected client ports."""
 
 
 class TestConfig(Section, frozen=True):
@@ -230,6 +261,7 @@ class Config(Section, frozen=True):
     hss: HssConfig = field(default_factory=HssConfig)
     diameter: DiameterConfig = field(default_factory=DiameterConfig)
     access: AccessConfig = field(default_factory=AccessConfig)
+    gm: GmConfig = field(default_factory=GmConfig)
     test: TestConfig = field(default_factory=TestConfig)
 
 

@@ -64,6 +64,7 @@ def shared_configuration() -> Config:
             "i-cscf": {"listen": [f"udp:127.0.0.1:{icscf}"]},
             "s-cscf": {"listen": [f"udp:127.0.0.1:{scscf}"]},
             "hss": {"diameter": [f"tcp:127.0.0.1:{diameter}"]},
+            "gm": {"listen": ["udp:127.0.0.1:0"]},
         }
     )
 

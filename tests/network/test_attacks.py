@@ -22,7 +22,8 @@ from .home import Home, home
 
 Attack = Callable[[Home], Awaitable[bool]]
 ATTACKS: dict[str, Attack] = {}
-HERE = [name for name in PROTECTIONS if not name.startswith("diameter-")]  # those: tests/diameter/test_attacks.py
+# The others are in tests/diameter/test_attacks.py and test_gm_attacks.py.
+HERE = [name for name in PROTECTIONS if not name.startswith(("diameter-", "gm-"))]
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {}
 
 

@@ -38,5 +38,6 @@ def test_a_row_of_the_requirements_has_a_test(row: int) -> None:
 
 def test_every_protection_has_its_attack() -> None:
     folder = ROOT / "tests" / "diameter"
-    between_nodes = (folder / "test_attacks.py").read_text() + (folder / "test_cx.py").read_text()
-    assert {*ATTACKS, *re.findall(r'@against\("([\w-]+)"\)', between_nodes)} == set(PROTECTIONS)
+    places = (folder / "test_attacks.py", folder / "test_cx.py", Path(__file__).with_name("test_gm_attacks.py"))
+    elsewhere = "".join(place.read_text() for place in places)
+    assert {*ATTACKS, *re.findall(r'@against\("([\w-]+)"', elsewhere)} == set(PROTECTIONS)

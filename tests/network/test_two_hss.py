@@ -45,9 +45,9 @@ def cscf_tree(ports: list[int]) -> dict[str, Any]:
         {"identity": identity, "connect": f"tcp:127.0.0.1:{port}", "applications": ["cx"]}
         for identity, port in zip(HSSS, ports, strict=True)
     ]
-    places = {"p-cscf": ["udp:127.0.0.1:0"], "i-cscf": ["udp:127.0.0.1:0"], "s-cscf": ["udp:127.0.0.1:0"]}
-    tree: dict[str, Any] = {name: {"listen": listen} for name, listen in places.items()}
-    tree["p-cscf"]["core"] = ["udp:127.0.0.1:0"]
+    anywhere = ["udp:127.0.0.1:0"]
+    tree: dict[str, Any] = {name: {"listen": anywhere} for name in ("p-cscf", "i-cscf", "s-cscf", "gm")}
+    tree["p-cscf"]["core"] = anywhere
     return {**tree, "diameter": {"peers": peers}}
 
 

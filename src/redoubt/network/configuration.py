@@ -158,6 +158,7 @@ def listening(config: Config) -> Iterator[str]:
     yield from config.hss.diameter
     if config.hss.rest:
         yield config.hss.rest
+    yield from config.gm.listen
 
 
 def is_loopback(listen: str) -> bool:

@@ -24,10 +24,12 @@ from redoubt.hss.rest_token import write_token_file
 from redoubt.network.configuration import from_tree
 from redoubt.network.diameter_nodes import DiameterNodes
 from redoubt.network.dispatch import Dispatch
+from redoubt.network.gm import Tunnels, open_gm
 from redoubt.network.traced_cx import TracedCx, TracedCxClient
+from redoubt.sip.message import Request
 from redoubt.sip.resolver import Resolver
 from redoubt.sip.resolver_dns import DnsQueries
-from redoubt.sip.service import Context, Service
+from redoubt.sip.service import Answer, Context, Exchange, Service
 from redoubt.sip.stack import Stack
 from redoubt.sip.uri import SipUri, parse_uri
 from redoubt.sources import Clock, Randomness, SystemRandomness
@@ -53,6 +55,7 @@ class Network:
         self.hss: Hss | None = None
         self.rest: RestServer | None = None
         self.p_cscf: PCscf | None = None
+        self.tunnels: Tunnels | None = None
         self.i_cscf: ICscf | None = None
         self.s_cscf: SCscf | None = None
         self.diameter = DiameterNodes(config)
@@ -102,6 +105,7 @@ class Network:
             "p-cscf": {"listen": ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"], "core": ["udp:127.0.0.1:0"]},
             "i-cscf": {"listen": ["udp:127.0.0.1:0"]},
             "s-cscf": {"listen": ["udp:127.0.0.1:0"]},
+            "gm": {"listen": ["udp:127.0.0.1:0"]},
         }
         for section, options in (overrides or {}).items():
             tree[section] = {**tree.get(section, {}), **options}
@@ -116,6 +120,12 @@ class Network:
         """Where phones reach the P-CSCF by UDP."""
         return next(address for listen, address in self._access if listen.transport == "udp")
 
+    @property
+    def tunnel_address(self) -> Address:
+        """Where phones reach the P-CSCF by ESP in UDP."""
+        assert self.tunnels is not None
+        return self.tunnels.addresses[0]
+
     async def close(self, drain_s: float = 0.0) -> None:
         """Stops taking requests, lets running exchanges end within `drain_s`, closes sockets and stores."""
         for stack in self.stacks.values():
@@ -126,6 +136,8 @@ class Network:
             self.s_cscf.close()
         if self.p_cscf is not None:
             self.p_cscf.close()
+        if self.tunnels is not None:
+            self.tunnels.close()
         await self.diameter.close()
         if self.rest is not None:
             await self.rest.close()
@@ -187,8 +199,9 @@ class Network:
         context, stack = self._stack("s-cscf")
         cx = self.hss or self.diameter.ask(context)
         self.s_cscf = SCscf(
-            context, config, self.config.network.realm, config.uri, self._cx(context, cx), self._next(context, stack)
-        )
+            context, config, self.config.network.realm, config.uri, self._cx(context, cx), self._next(context, stack),
+            self.config.access.policy,
+        )  # fmt: skip
         client = TracedCxClient(context, self.s_cscf) if context.events.tracing else self.s_cscf
         if isinstance(cx, Hss):
             cx.attach(config.uri, client)
@@ -208,13 +221,19 @@ class Network:
         config = self.config.p_cscf
         context, stack = self._stack("p-cscf")
         realm = self.config.network.realm
-        self.p_cscf = PCscf(context, config, realm, config.uri, self._next(context, stack), stack.outbound)
+        opened = await open_gm(context, self.config, stack.serves(self._from_phone))
+        gm, self.tunnels = opened or (None, None)
+        self.p_cscf = PCscf(context, config, realm, config.uri, self._next(context, stack), stack.outbound, gm)
         for text in config.listen:
             listen = Listen.parse(text, Zone.ACCESS)
             address = await stack.listen(listen, self.p_cscf.from_phone)
             self._access.append((listen, address))
             self.names[f"{address[0]}:{address[1]}"] = "p-cscf"
         await self._serve("p-cscf", stack, config.core, Zone.CORE, self.p_cscf.from_core, [config.uri])
+
+    def _from_phone(self, request: Request, exchange: Exchange) -> Answer:
+        assert self.p_cscf is not None
+        return self.p_cscf.from_phone(request, exchange)
 
     def _stack(self, name: str) -> tuple[Context, Stack]:
         context = self.context.named(name)

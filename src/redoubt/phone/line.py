@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from redoubt.phone.gm import GmOptions, PhoneGm
 from redoubt.phone.identity import PhoneIdentity
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import Request, Response
@@ -29,7 +30,9 @@ class DialogOwner(Protocol):
 class Line:
     """One phone's way to its P-CSCF. `adjust` may change each request just before it is sent: faults on demand."""
 
-    def __init__(self, context: Context, identity: PhoneIdentity, stack: Stack, proxy: str) -> None:
+    def __init__(
+        self, context: Context, identity: PhoneIdentity, stack: Stack, proxy: str, gm: GmOptions | None = None
+    ) -> None:
         self.context = context
         self.identity = identity
         self.proxy = proxy
@@ -38,20 +41,26 @@ class Line:
         self.associated: tuple[NameAddr, ...] = ()
         self.dialogs: dict[tuple[str, str], DialogOwner] = {}  # by Call-ID and this side's tag
         self.instance = identity.instance or f"urn:uuid:{_uuid(context.randomness.octets(16))}"
+        self.gm = PhoneGm(context, identity.impi, self.instance, gm) if gm is not None else None
         self._stack = stack
         self._flow: Flow | None = None
-        self._wire: Service | None = None
 
-    async def open(self) -> None:
-        """Opens the flow that requests go out on, and that the network's come back on."""
+    async def open(self, service: Service) -> None:
+        """Opens the flow that requests go out on, and that the network's come back on: to `service`."""
         proxy = parse_uri(self.proxy)
         if not isinstance(proxy, SipUri):
             raise ValueError(f"{self.proxy} is no SIP URI")
         self._flow = await self._stack.outbound.flow_to(proxy)
-        self._wire = self._stack.outbound.to(self._flow)
+        if self.gm is not None:
+            await self.gm.open(self._flow.local[0], self._flow.remote[0], self._stack.serves(service))
+
+    def close(self) -> None:
+        if self.gm is not None:
+            self.gm.close()
 
     @property
     def flow(self) -> Flow:
+        """To the P-CSCF's unprotected port."""
         if self._flow is None:
             raise RuntimeError("the phone is not open")
         return self._flow
@@ -65,6 +74,8 @@ class Line:
     def contact(self) -> NameAddr:
         """Where this phone is reached."""
         host, port = self.flow.local
+        if self.gm is not None:
+            port = self.gm.port
         user = getattr(parse_uri(self.identity.impu), "user", None) or "phone"
         bracketed = f"[{host}]" if ":" in host else host
         params = () if self.flow.transport == "udp" else (("transport", self.flow.transport),)
@@ -93,23 +104,31 @@ class Line:
         root = Root(self.context, deadline, on_response or (lambda _response: None))
         return Exchange(internal_flow(self.context.node), root)
 
-    async def send(self, request: Request, exchange: Exchange | None = None) -> Response:
-        """Sends a request and waits for its final response; a transport failure is a response too."""
-        response = await self._sent(request, exchange or self.exchange())
+    async def send(self, request: Request, exchange: Exchange | None = None, way: Flow | None = None) -> Response:
+        """Sends a request and waits for its final response; a transport failure is a response too. REGISTER knows its
+        own `way`; all else goes by the association in use, where there are associations.
+        """
+        response = await self._sent(request, exchange or self.exchange(), way or self._way())
         if response is None:
             raise RuntimeError(f"{request.method} ended without a response")
         return response
 
     async def acknowledge(self, ack: Request) -> None:
         """Sends an ACK, which nobody answers."""
-        await self._sent(ack, self.exchange())
+        await self._sent(ack, self.exchange(), self._way())
 
-    async def _sent(self, request: Request, exchange: Exchange) -> Response | None:
+    def _way(self) -> Flow | None:
+        if self.gm is None:
+            return self.flow
+        carrier = self.gm.carrier()
+        return carrier.flow if carrier is not None else None
+
+    async def _sent(self, request: Request, exchange: Exchange, way: Flow | None) -> Response | None:
         if self.adjust is not None:
             self.adjust(request)
-        if self._wire is None:
-            raise RuntimeError("the phone is not open")
-        return await self._wire(request, exchange)
+        if way is None:  # never in the clear (TS 33.203 7.1)
+            return None if request.method == "ACK" else request.response(430, to_tag=self.context.tag())
+        return await self._stack.outbound.to(way)(request, exchange)
 
 
 def _uuid(octets: bytes) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from redoubt.phone.call import Call
+from redoubt.phone.gm import GmOptions
 from redoubt.phone.identity import PhoneIdentity
 from redoubt.phone.incoming import Answering, Incoming
 from redoubt.phone.line import ALLOW, Adjust, Line
@@ -39,11 +40,19 @@ class Phone:
     """A phone with one line. Open it, register it, use it, close it."""
 
     def __init__(
-        self, context: Context, identity: PhoneIdentity, stack: Stack, proxy: str, *, renews: bool = True
+        self,
+        context: Context,
+        identity: PhoneIdentity,
+        stack: Stack,
+        proxy: str,
+        *,
+        renews: bool = True,
+        gm: GmOptions | None = None,
     ) -> None:
+        """With `gm` it registers under IPsec and speaks in no other way; without, AKA is all that protects it."""
         self.context = context
         self.identity = identity
-        self.line = Line(context, identity, stack, proxy)
+        self.line = Line(context, identity, stack, proxy, gm)
         self.registration = Registration(self.line, renews=renews)
         self.subscription: Subscription | None = None
         self.answering = Answering()
@@ -59,7 +68,7 @@ class Phone:
     async def open(self, listen: str) -> None:
         """Opens the phone's socket, e.g. `udp:127.0.0.1:0`, and its flow to the P-CSCF."""
         await self._stack.listen(Listen.parse(listen, Zone.ACCESS), self)
-        await self.line.open()
+        await self.line.open(self)
 
     async def close(self) -> None:
         """Stops at once, as a phone without a battery does."""
@@ -67,6 +76,7 @@ class Phone:
         if self.subscription is not None:
             self.subscription.end()
         await self._stack.close()
+        self.line.close()
 
     async def register(self, expires_s: int | None = None, *, subscribe: bool = False) -> RegistrationResult:
         """Registers or renews; then subscribes to the registration state (TS 24.229 5.1.1.3) if told to."""
@@ -186,7 +196,8 @@ class Phone:
 
     def _check_source(self, flow: Flow) -> None:
         """A phone listens to its P-CSCF alone (TS 24.229 5.1.1.2)."""
-        if flow.remote[0] != self.line.flow.remote[0]:
+        gm = self.line.gm
+        if not gm.serves(flow) if gm is not None else flow.remote[0] != self.line.flow.remote[0]:
             raise SipError(403, "a request that did not come from the P-CSCF", "TS 24.229 5.1.1.2")
 
     def _check_addressee(self, request: Request) -> None:

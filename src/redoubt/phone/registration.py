@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from redoubt.aka.isim import MacFailure, Success, SyncFailure
 from redoubt.events import Check, Fault
+from redoubt.gm.agreement import Mechanisms
+from redoubt.gm.association_set import AssociationSet
 from redoubt.phone.challenge import Answer, UnanswerableChallenge, answer_challenge, first_authorization
 from redoubt.phone.line import ACCESS_NETWORK, ALLOW, Line
 from redoubt.sip.errors import SipError
@@ -28,6 +30,7 @@ EXPIRES_S = 600_000  # TS 24.229 5.1.1.2.1
 CHALLENGES = 4  # a resynchronisation and then some: more means that the network doesn't get it
 ATTEMPTS = 3
 WORTH_REPEATING = (408, 503, 504)  # nobody judged the request
+NOBODY_HEARD = (408, 430)  # on an association: the P-CSCF may have lost it
 PAUSE_S = 5.0
 EARLY_S = 600  # TS 24.229 5.1.1.4.1: re-registration this long before the end, or at half of a short lifetime
 
@@ -62,6 +65,9 @@ class _Run:
     outcomes: list[str] = field(default_factory=list)
     answer: Answer | None = None
     why: str = ""
+    carrier: AssociationSet | None = None  # what protects the request for a challenge, if anything does
+    client: Mechanisms = ()  # what that request offered
+    made: AssociationSet | None = None  # what the challenge keyed: its answer goes by it
 
 
 class Registration:
@@ -94,12 +100,17 @@ class Registration:
                 expires_s = self._wanted_s
             elif expires_s:
                 self._wanted_s = expires_s
+            protected = True
             for attempt in range(self.attempts):
                 run = _Run(expires_s)
+                if self._line.gm is not None and protected:
+                    run.carrier = self._line.gm.carrier()
                 response = await self._authenticate(run)
+                self._give_up(run, response)
+                protected = protected and response.status not in NOBODY_HEARD  # TS 24.229 5.1.1.4.1: begins anew
                 if response.status == 423 and (least := response.first(MIN_EXPIRES)) and least > expires_s:
                     expires_s = least  # RFC 3261 10.2.8
-                elif response.status in WORTH_REPEATING and attempt < self.attempts - 1:
+                elif self._is_worth_repeating(run, response) and attempt < self.attempts - 1:
                     await asyncio.sleep(_pause(response, attempt))
                 else:
                     break
@@ -111,8 +122,13 @@ class Registration:
         for _ in range(CHALLENGES):
             if response.status != 401:
                 break
+            if run.made is not None:  # home knows nothing of the challenge that was answered
+                self._give_up(run, response)
+                request, response = await self._ask(run, first_authorization(self._line.identity))
+                continue
             try:
                 run.answer = self._answer(request, response)
+                self._key(run, response)
             except (UnanswerableChallenge, SipError) as fault:  # TS 24.229 5.1.1.5.3: not from an IMS network
                 run.why = str(fault)
                 break
@@ -122,9 +138,43 @@ class Registration:
         return response
 
     async def _ask(self, run: _Run, authorization: Credentials) -> tuple[Request, Response]:
+        line, gm = self._line, self._line.gm
         request = self._request(run.expires_s, authorization)
         self.asked_at = asyncio.get_running_loop().time()
-        return request, await self._line.send(request)
+        way = line.flow
+        if gm is not None and run.made is not None:
+            gm.repeat(request, run.made)
+        elif gm is not None:
+            run.client = gm.offer(request, run.carrier)
+        if (carrier := run.made or run.carrier) is not None:
+            if carrier.flow is None:  # it ended meanwhile: nothing goes by it, and nothing in its stead
+                return request, request.response(430)
+            way = carrier.flow
+        return request, await line.send(request, way=way)
+
+    def _key(self, run: _Run, response: Response) -> None:
+        """After SM6: the associations stand before SM7 leaves (TS 33.203 7.2). A card that refused gives no keys."""
+        gm, answer = self._line.gm, run.answer
+        if gm is not None and answer is not None and isinstance(answer.outcome, Success):
+            nonce = answer.authorization.param("nonce") or ""
+            run.made = gm.keyed(run.client, response, answer.outcome, nonce, run.carrier)
+
+    def _give_up(self, run: _Run, response: Response) -> None:
+        """A failure ends the set of its attempt, and no other (TS 33.203 7.3)."""
+        if run.made is not None and not response.is_success and self._line.gm is not None:
+            self._line.gm.failed(run.made)
+            run.made = None
+
+    def _is_worth_repeating(self, run: _Run, response: Response) -> bool:
+        if response.status in WORTH_REPEATING:
+            return True
+        gm = self._line.gm
+        if gm is None:
+            return False
+        if response.status == 494 and run.carrier is None and gm.is_left_with(response):
+            gm.renumber()  # another phone at this address has one of our ports (TS 33.203 M.7)
+            return True
+        return response.status == 430
 
     def _answer(self, request: Request, response: Response) -> Answer:
         challenge = response.need(WWW_AUTHENTICATE)
@@ -175,6 +225,10 @@ class Registration:
             )
         self._accepted_cseq = self._cseq
         expires_s = self._granted(response) if run.expires_s else 0
+        if not self._hold_associations(run, expires_s):
+            return RegistrationResult(
+                response.status, response.reason, outcomes=outcomes, why="the associations ended before the 200"
+            )
         self._line.service_route = response.every(SERVICE_ROUTE) if expires_s else ()
         self._line.associated = response.every(P_ASSOCIATED_URI) if expires_s else ()
         self._hold(expires_s)
@@ -186,6 +240,17 @@ class Registration:
             tuple(str(identity.uri) for identity in self._line.associated),
             tuple(str(route) for route in self._line.service_route),
         )
+
+    def _hold_associations(self, run: _Run, expires_s: int) -> bool:
+        gm, carrier = self._line.gm, run.made or run.carrier
+        if gm is None:
+            return True
+        if expires_s and carrier is not None:
+            return gm.registered(carrier, self._line.identity.impu, expires_s)
+        if run.made is not None:
+            gm.failed(run.made)
+        gm.deregistered()
+        return not expires_s
 
     def _granted(self, response: Response) -> int:
         """The lifetime of this phone's own contact (RFC 3261 10.2.4); nothing if the network left it out.
@@ -206,11 +271,15 @@ class Registration:
 
     def shortened(self, expires_s: int) -> None:
         """The network asks for re-authentication: renew within what is left (TS 24.229 5.1.1.5.1 and 5.1.1.3)."""
+        if self._line.gm is not None:
+            self._line.gm.shortened(expires_s)
         self._hold(expires_s)
 
     def ended(self) -> None:
         """The network ended the registration (TS 24.229 5.1.1.7)."""
         self._line.service_route = self._line.associated = ()
+        if self._line.gm is not None:
+            self._line.gm.deregistered()
         self._hold(0)
 
     def stop(self) -> None:

@@ -6,11 +6,12 @@ from functools import partial
 from redoubt.sip.client_flows import ClientFlows
 from redoubt.sip.client_invite import InviteClient
 from redoubt.sip.client_noninvite import NonInviteClient
+from redoubt.sip.errors import SipError
 from redoubt.sip.fields import VIA
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Cancellation, Context
 from redoubt.sip.transaction import Surroundings
-from redoubt.transport.flow import Flow
+from redoubt.transport.flow import EspAssociation, Flow
 
 ClientTransaction = InviteClient | NonInviteClient
 COPIED_TO_ACK = frozenset(("Route", "From", "Call-ID"))  # RFC 3261 17.1.1.3; To comes from the response
@@ -64,11 +65,14 @@ class ClientTable:
         machine.start()
         return machine
 
-    def receive(self, response: Response) -> bool:
+    def receive(self, response: Response, flow: Flow) -> bool:
         """Hands a response to its transaction, the top Via removed; False when there is none (RFC 6026 7.2)."""
         machine = self._live.get((response.need(VIA).branch or "", response.cseq.method))
         if machine is None:
             return False
+        if not _as_protected(flow, machine.flow) and self._context.enforces("gm-responses"):
+            why = "a response to a protected request came without protection, or with another phone's"
+            raise SipError(0, why, "TS 33.203 7.1")
         response.pop_first(VIA)
         machine.receive(response)
         return True
@@ -98,6 +102,13 @@ class ClientTable:
                 waiting.discard(machine)
                 if not waiting:
                     del self._by_connection[machine.flow]
+
+
+def _as_protected(came: Flow, went: Flow) -> bool:
+    """Whether a response is as protected as its request was. Another set of the phone will do: it may be newer."""
+    if not isinstance(went.security, EspAssociation):
+        return True
+    return isinstance(came.security, EspAssociation) and came.security.impi == went.security.impi
 
 
 class InviteCompanion:

@@ -92,7 +92,7 @@ class Edge:
     def _take(self, message: Request | Response, flow: Flow, entrance: Entrance) -> None:
         try:
             if isinstance(message, Response):
-                self.clients.receive(message)
+                self.clients.receive(message, flow)
             elif self._is_stranger(flow):
                 self._drop(message, flow, "SIP from an address that is no core node", "TS 33.203 Annex J")
             else:

@@ -6,7 +6,7 @@ from redoubt.sip.message import Request
 from redoubt.sip.server_invite import InviteServer
 from redoubt.sip.server_noninvite import NonInviteServer
 from redoubt.sip.transaction import Key, Surroundings
-from redoubt.transport.flow import Flow
+from redoubt.transport.flow import EspAssociation, Flow
 
 ServerTransaction = InviteServer | NonInviteServer
 MAGIC_COOKIE = "z9hG4bK"
@@ -60,6 +60,8 @@ class ServerTable:
 def key_of(request: Request, via: Via, flow: Flow, method: str) -> Key:
     """RFC 3261 17.2.3; `method` is INVITE for its ACK and its CANCEL. A connection may change, its host may not."""
     source: object = flow.remote[0] if flow.is_reliable else flow.remote
+    if isinstance(flow.security, EspAssociation):  # phones behind several NATs may call themselves the same
+        source = (flow.security.impi, source)
     branch = via.branch
     if branch is not None and branch.startswith(MAGIC_COOKIE):
         return (branch, via.host, via.port, method, source)

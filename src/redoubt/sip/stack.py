@@ -23,7 +23,7 @@ from redoubt.transport.connections import Connections
 from redoubt.transport.flow import Address, Clear, Flow, FlowFailed, Security, TrustedAddress, Zone
 from redoubt.transport.listen import Listen
 from redoubt.transport.tls import TlsSettings, peer_of
-from redoubt.transport.udp import UdpEndpoint
+from redoubt.transport.udp import OnDatagram, UdpEndpoint
 
 
 class Stack:
@@ -69,6 +69,11 @@ class Stack:
             self._flows.add_endpoint(endpoint)
             return endpoint.local
         return await self._listen_stream(listen, entrance)
+
+    def serves(self, service: Service) -> OnDatagram:
+        """What takes datagrams that come by another way than this stack's own sockets: out of ESP associations."""
+        entrance = Entrance(service)
+        return lambda data, flow: self._edge.datagram(data, flow, entrance)
 
     async def close(self, drain_s: float = 0) -> None:
         """New requests get 503; what runs has `drain_s` to end; then everything stops."""

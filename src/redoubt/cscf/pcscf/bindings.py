@@ -1,25 +1,19 @@
 """Who is registered through this P-CSCF, from which flow and with what (TS 24.229 5.2.2, the 200)."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from redoubt.cscf.lapses import Ends
+from redoubt.cscf.pcscf.gm import Gm, sender_of
+from redoubt.gm.association_set import PhoneKey
 from redoubt.sip.grammar import split_list
 from redoubt.sip.headers.addresses import NameAddr
-from redoubt.transport.flow import Address, Flow
+from redoubt.transport.flow import EspAssociation, Flow
 
 if TYPE_CHECKING:
     from redoubt.cscf.pcscf.dialogs import Dialog
-
-FlowKey = tuple[str, Address, Address]
-
-
-def flow_key(flow: Flow) -> FlowKey:
-    """What tells one flow from another; a UDP flow is made anew for each datagram."""
-    return flow.transport, flow.remote, flow.local
-
 
 @dataclass(slots=True, eq=False)
 class Binding:
@@ -28,7 +22,8 @@ class Binding:
     token: str  # of the Path that it was registered with; contacts of one REGISTER have it in common
     contact: str  # the URI as the phone wrote it
     impu: str  # the address of record that was registered
-    flow: Flow
+    flow: Flow  # that it was registered over; of a phone with associations only the way that its last REGISTER came
+    sender: Hashable = None  # whose requests are this phone's: its `PhoneKey`, else what `gm.sender_of` says
     call_id: str = ""  # of the last REGISTER that was accepted, with its CSeq
     cseq: int = 0
     is_ending: bool = False  # the network ended the registration; the phone may still hear of it
@@ -70,11 +65,12 @@ class Binding:
 class Bindings:
     """The table. `ended` hears of each binding after it left."""
 
-    def __init__(self, ended: Callable[[Binding], None]) -> None:
+    def __init__(self, ended: Callable[[Binding], None], gm: Gm | None = None) -> None:
         self._ended = ended
+        self._gm = gm
         self._by_contact: dict[tuple[str, str], Binding] = {}  # (impu, contact)
         self._by_token: dict[str, tuple[Binding, ...]] = {}  # mostly one
-        self._by_flow: dict[FlowKey, list[Binding]] = {}
+        self._by_sender: dict[Hashable, list[Binding]] = {}
         self._by_impu: dict[str, tuple[Binding, ...]] = {}  # mostly one
         self._expiries: Ends[Binding] = Ends(self.remove)
 
@@ -85,8 +81,14 @@ class Bindings:
         return self._by_contact.get((impu, contact))
 
     def of_flow(self, flow: Flow) -> list[Binding]:
-        """The bindings that were registered over this flow: who its sender is."""
-        return self._by_flow.get(flow_key(flow), [])
+        """The bindings that were registered over this flow, or over any association of its phone: who its sender is."""
+        return self._by_sender.get(self._sender(flow), [])
+
+    def way_to(self, binding: Binding) -> Flow | None:
+        """What a phone is reached on: the flow that it registered over, or the association that is in use."""
+        if self._gm is not None and isinstance(binding.sender, PhoneKey):
+            return self._gm.way_to(binding.sender)
+        return None if binding.flow.is_closed() else binding.flow
 
     def of_token(self, token: str, contact: str = "") -> Binding | None:
         """The binding that a Path or Record-Route names: of several, the one with this contact, or any."""
@@ -100,12 +102,12 @@ class Bindings:
 
     def keep(self, binding: Binding, flow: Flow, lifetime_s: float) -> None:
         """Adds the binding, or refreshes it, maybe from another flow."""
-        key = flow_key(flow)
-        mates = self._by_flow.setdefault(key, [])
+        sender = self._sender(flow)
+        mates = self._by_sender.setdefault(sender, [])
         if binding not in mates:
             self._leave_flow(binding)
             mates.append(binding)
-        binding.flow = flow
+        binding.flow, binding.sender = flow, sender
         flow.kept = True  # the connection of an authenticated phone is not the one to go (requirement row 96)
         binding.is_ending = False
         self._by_contact[binding.impu, binding.contact] = binding
@@ -125,6 +127,12 @@ class Bindings:
         binding.expires_at = asyncio.get_running_loop().time() + lifetime_s
         self._expiries.put(binding)
 
+    def demand_authentication(self, binding: Binding, within_s: float) -> None:
+        """The network gives the phone so long to authenticate anew (TS 33.203 6.1.4)."""
+        self.shorten(binding, within_s)
+        if self._gm is not None and isinstance(binding.sender, PhoneKey):
+            self._gm.shortened(binding.sender, within_s)
+
     def end(self, binding: Binding, after_s: float) -> None:
         """The network ended the registration: nothing new starts here, and soon the binding goes."""
         binding.is_ending = True
@@ -140,22 +148,34 @@ class Bindings:
         self._by_contact.pop((binding.impu, binding.contact), None)
         self._leave_flow(binding)
         self._expiries.discard(binding)
+        self._end_associations(binding)
         self._ended(binding)
 
     def clear(self) -> None:
         """Forgets all, without telling anyone."""
-        for table in (self._by_contact, self._by_token, self._by_flow, self._by_impu):
+        for table in (self._by_contact, self._by_token, self._by_sender, self._by_impu):
             table.clear()
         self._expiries.clear()
 
     def _leave_flow(self, binding: Binding) -> None:
-        key = flow_key(binding.flow)
-        mates = self._by_flow.get(key, [])
+        mates = self._by_sender.get(binding.sender, [])
         if binding in mates:
             mates.remove(binding)
             if not mates:
-                del self._by_flow[key]
+                del self._by_sender[binding.sender]
                 binding.flow.kept = False
+
+    def _end_associations(self, binding: Binding) -> None:
+        """When an identity has no other binding at the phone, its registration ended there (TS 24.229 5.2.5)."""
+        if self._gm is None or not isinstance(binding.sender, PhoneKey):
+            return
+        if all(mate.impu != binding.impu for mate in self._by_sender.get(binding.sender, ())):
+            self._gm.deregistered(binding.sender, binding.impu)
+
+    def _sender(self, flow: Flow) -> Hashable:
+        if self._gm is not None and isinstance(flow.security, EspAssociation):
+            return self._gm.sender(flow)
+        return sender_of(flow)
 
 
 def _add(rows: dict[str, tuple[Binding, ...]], key: str, binding: Binding) -> None:

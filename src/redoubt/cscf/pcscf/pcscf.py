@@ -3,6 +3,7 @@
 from redoubt.config import PCscfConfig
 from redoubt.cscf.pcscf.bindings import Binding, Bindings
 from redoubt.cscf.pcscf.dialogs import Dialogs
+from redoubt.cscf.pcscf.gm import Gm
 from redoubt.cscf.pcscf.originating import Originating
 from redoubt.cscf.pcscf.regevent import Subscriptions
 from redoubt.cscf.pcscf.registration import Registration
@@ -19,7 +20,14 @@ class PCscf:
     """TS 24.229 5.2. `next` leads to the core, `access` to phones; `uri` is this node's own."""
 
     def __init__(
-        self, context: Context, config: PCscfConfig, realm: str, uri: str, next: Service, access: Access
+        self,
+        context: Context,
+        config: PCscfConfig,
+        realm: str,
+        uri: str,
+        next: Service,
+        access: Access,
+        gm: Gm | None = None,
     ) -> None:
         own = parse_uri(uri)
         assert isinstance(own, SipUri)
@@ -27,19 +35,22 @@ class PCscf:
         host = own.host if own.port is None else f"{own.host}:{own.port}"
         self._tokens = FlowTokens(context)
         self.dialogs = Dialogs()
-        self.bindings = Bindings(self._ended)
+        self.gm = gm
+        self.bindings = Bindings(self._ended, gm)
         self.subscriptions = Subscriptions(context, uri, self.bindings, next)
         self._subscribes = config.subscribe_reg_event
         self._registration = Registration(
-            context, config, realm, host, self._tokens, self.bindings, next, self._registered
+            context, config, realm, host, self._tokens, self.bindings, next, self._registered, gm
         )
         self._originating = Originating(context, realm, host, config.home_entry, self.dialogs, next)
-        self._terminating = Terminating(context, host, self.dialogs, access)
+        self._terminating = Terminating(context, host, self.bindings, self.dialogs, access)
 
     def from_phone(self, request: Request, exchange: Exchange) -> Answer:
         """TS 24.229 5.2.2 and 5.2.6.3: a phone that is not registered may register and nothing else."""
         if request.method == "REGISTER":
             return self._registration.register(request, exchange)
+        if self.gm is not None:
+            self.gm.admit(request, exchange.flow)
         bindings = self.bindings.of_flow(exchange.flow)
         if bindings and request.to.tag is not None:
             return self._originating.in_dialog(request, exchange, bindings)
@@ -59,16 +70,19 @@ class PCscf:
 
     def table_sizes(self) -> dict[str, int]:
         """Entries by table, for status and for tests that nothing is left."""
-        return {
+        sizes = {
             "bindings": len(self.bindings),
             "dialogs": len(self.dialogs),
             "subscriptions": len(self.subscriptions),
         }
+        return sizes if self.gm is None else sizes | {"association sets": len(self.gm.associations.sets)}
 
     def close(self) -> None:
         """Forgets everyone: the flows end with the process."""
         for table in (self.bindings, self.dialogs, self.subscriptions):
             table.clear()
+        if self.gm is not None:
+            self.gm.associations.close()
 
     def _pop_token(self, request: Request) -> str | None:
         """The user part of this node's own URI on top of the Route."""

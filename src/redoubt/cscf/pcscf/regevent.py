@@ -174,7 +174,7 @@ class Subscriptions:
         if not contact.active:
             self._bindings.end(binding, LAST_NOTIFY_S)
         elif contact.event == "shortened" and contact.expires is not None:
-            self._bindings.shorten(binding, contact.expires)
+            self._bindings.demand_authentication(binding, contact.expires)
 
     def clear(self) -> None:
         self._by_impu.clear()

@@ -6,6 +6,7 @@ from functools import partial
 
 from redoubt.config import PCscfConfig
 from redoubt.cscf.pcscf.bindings import Binding, Bindings
+from redoubt.cscf.pcscf.gm import Asked, Gm, Keys, keys_of
 from redoubt.cscf.pcscf.screening import indicate, remove_all, strip_claims, to_phone
 from redoubt.cscf.pcscf.tokens import FlowTokens
 from redoubt.limits import BINDINGS_PER_FLOW
@@ -17,11 +18,6 @@ from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context, Exchange, Service, forward
 from redoubt.sip.uri import SipUri
 from redoubt.transport.flow import Flow
-
-
-def indication(_flow: Flow) -> str:
-    """How a REGISTER was protected, judged by its flow alone (TS 24.229 5.2.2, 7.2A.2). IPsec comes next."""
-    return "no"
 
 
 class Registration:
@@ -38,6 +34,7 @@ class Registration:
         bindings: Bindings,
         next: Service,
         registered: Callable[[Binding, float], None],
+        gm: Gm | None = None,
     ) -> None:
         self._context = context
         self._realm = realm
@@ -46,6 +43,7 @@ class Registration:
         self._bindings = bindings
         self._next = next
         self._registered = registered
+        self._gm = gm
         self._visited_network = quote(config.visited_network)
         self._home_entry = f"<{config.home_entry};lr>" if config.home_entry else ""
 
@@ -54,8 +52,9 @@ class Registration:
         context = self._context
         impu = request.to.uri.aor
         contacts = request.every(CONTACT)
+        asked = self._gm.asked(request, exchange) if self._gm is not None else None
         remove_all(request, strip_claims(request, context))
-        indicate(request, indication(exchange.flow), context)
+        indicate(request, asked.indication if asked is not None else "no", context)
         bindings = self._bindings_for(impu, contacts, exchange.flow)
         self._address_home(request, bindings[0].token)
 
@@ -65,12 +64,31 @@ class Registration:
         response = await forward(self._next, request, exchange, context.node)
         if response is None:
             return None
-        to_phone(response, context)  # CK and IK end here; the security association will take them
+        keys = keys_of(response) if response.status == 401 else None
+        to_phone(response, context)  # CK and IK end here, whatever becomes of them
+        if asked is not None:
+            self._protect(asked, keys, bindings, response, exchange)
         if response.is_success:
             for binding in bindings:
                 binding.call_id, binding.cseq = call_id, cseq
             self._learn(bindings, contacts, response, exchange, came_at)
         return response
+
+    def _protect(
+        self, asked: Asked, keys: Keys | None, bindings: list[Binding], response: Response, exchange: Exchange
+    ) -> None:
+        """What home's answer means for the associations of the phone (TS 24.229 5.2.2.2)."""
+        assert self._gm is not None
+        response.remove("Security-Server")
+        if response.status == 401:
+            self._gm.challenged(asked, keys, response, exchange)
+            return
+        named = [binding.contact for binding in bindings if binding.contact] if response.is_success else []
+        lifetime_s = max([granted(response, contact) for contact in named], default=0)
+        if lifetime_s > 0:
+            self._gm.accepted(asked, bindings[0].impu, lifetime_s)
+        else:
+            self._gm.ended(asked, response, exchange)
 
     def _bindings_for(self, impu: str, contacts: tuple[Contact, ...], flow: Flow) -> list[Binding]:
         """The bindings that this REGISTER refreshes, or new ones that nobody finds before its 200.

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from redoubt.cscf.pcscf.bindings import Binding
+from redoubt.cscf.pcscf.bindings import Binding, Bindings
 from redoubt.cscf.pcscf.dialogs import DIALOG_FORMING, Attempt, Dialogs, Side, routes_of
 from redoubt.cscf.pcscf.screening import (
     IDENTITIES,
@@ -30,40 +30,44 @@ class Access(Protocol):
 class Terminating:
     """Requests from the core to registered phones."""
 
-    def __init__(self, context: Context, host: str, dialogs: Dialogs, access: Access) -> None:
+    def __init__(
+        self, context: Context, host: str, bindings: Bindings, dialogs: Dialogs, access: Access
+    ) -> None:
         self._context = context
         self._host = host
+        self._bindings = bindings
         self._dialogs = dialogs
         self._access = access
 
     async def deliver(self, request: Request, exchange: Exchange, binding: Binding) -> Response | None:
         """TS 24.229 5.2.6.4.3 and 5.2.6.4.5: one request to the flow that the phone registered over."""
-        if binding.flow.is_closed():
+        way = self._bindings.way_to(binding)
+        if way is None:
             raise SipError(430, "the phone's flow is closed", "RFC 5626 5.3.1")
         found = to_phone(request, self._context)
         if "Route" in found:
             request.remove("Route")
         node = self._context.node
-        phone = self._access.to(binding.flow)
+        phone = self._access.to(way)
         if request.to.tag is not None:
-            way = Passage(self._context, request, binding)
-            response = await forward(phone, request, exchange, node, way.screen)
+            passage = Passage(self._context, request, binding)
+            response = await forward(phone, request, exchange, node, passage.screen)
             self._look_for_the_end(request, response)
             return response
-        way = Passage(self._context, request, binding, _called_identity(request, binding, found))
+        passage = Passage(self._context, request, binding, _called_identity(request, binding, found))
         if request.method in DIALOG_FORMING:
-            self._watch_for_dialogs(way)
-        return await forward(phone, request, exchange, node, way.screen)
+            self._watch_for_dialogs(passage)
+        return await forward(phone, request, exchange, node, passage.screen)
 
-    def _watch_for_dialogs(self, way: "Passage") -> None:
+    def _watch_for_dialogs(self, passage: "Passage") -> None:
         """Record-Route with the flow token, so that later requests find the phone (RFC 5626 5.3)."""
-        request, binding = way.request, way.binding
+        request, binding = passage.request, passage.binding
         beyond = routes_of(request)
         own_route = f"<sip:{binding.token}@{self._host};lr>"
         request.push("Record-Route", own_route)
-        way.routes = (own_route, *beyond)
+        passage.routes = (own_route, *beyond)
         from_tag = request.from_.tag or ""
-        way.attempt = Attempt(
+        passage.attempt = Attempt(
             self._dialogs, binding, Side.CORE, request.call_id, from_tag, 0, request.method, own_route, beyond
         )
 

@@ -1,6 +1,6 @@
 """The S-CSCF (TS 24.229 5.4): hands each request to its procedure, and does what the HSS says (TS 29.228 6)."""
 
-from redoubt.config import SCscfConfig
+from redoubt.config import AccessPolicy, SCscfConfig
 from redoubt.cscf.registering import demand_core_peer, public_identity
 from redoubt.cscf.scscf.authentication import Authentication
 from redoubt.cscf.scscf.challenges import Challenge
@@ -20,7 +20,16 @@ from redoubt.sip.uri import OtherUri, SipUri, Uri, parse_uri
 class SCscf:
     """A service, and the client of the HSS (`CxClient`)."""
 
-    def __init__(self, context: Context, config: SCscfConfig, realm: str, uri: str, cx: Cx, next: Service) -> None:
+    def __init__(
+        self,
+        context: Context,
+        config: SCscfConfig,
+        realm: str,
+        uri: str,
+        cx: Cx,
+        next: Service,
+        access: AccessPolicy = "aka-without-ipsec",
+    ) -> None:
         self._context = context
         self._own = _place(parse_uri(uri))
         self.registrations = Registrations()
@@ -40,6 +49,7 @@ class SCscf:
             self.deregistration,
             self.restoration,
             self.regevent,
+            access,
         )
         self.sessions = Sessions(context, config, realm, uri, self.registrations, self.restoration, cx, next)
 

@@ -82,3 +82,18 @@ def report_silence(context: Context, challenge: Challenge, lifetime_s: int) -> N
 def report_failure(context: Context, register: RegisterRequest, outcome: Outcome) -> None:
     rule, seen, fault, clause, advice = _FAILURES[outcome]
     report(context, register, "SM9", rule, False, "", seen, fault, clause, advice)
+
+
+def report_unprotected(context: Context, register: RegisterRequest) -> None:
+    report(
+        context,
+        register,
+        "SM9",
+        "the answer came on the association of its challenge",
+        False,
+        expected='integrity-protected="yes"',
+        seen=register.integrity_protected or "nothing",
+        fault=Fault.POLICY,
+        clause="TS 33.203 6.1.5",
+        advice="[access] policy is ipsec: a phone answers under IPsec; a test tool without needs aka-without-ipsec",
+    )

@@ -1,0 +1,170 @@
+"""The phone's end of Gm: what it offers, its association sets, its tunnel (TS 24.229 5.1.1, TS 33.203 6, 7)."""
+
+from dataclasses import dataclass, field
+
+from redoubt.aka.isim import Success
+from redoubt.gm.agreement import (
+    OPTION,
+    UNPROTECTED_PORTS,
+    AgreementPolicy,
+    Ends,
+    Mechanisms,
+    Mode,
+    accept,
+    client_list,
+    read_offers,
+    written,
+)
+from redoubt.gm.algorithms import expand
+from redoubt.gm.association_set import AssociationSet, Beginning, PathFailed, PhoneKey, Role
+from redoubt.gm.associations import Associations
+from redoubt.gm.esp import RESERVED_SPIS
+from redoubt.gm.reports import Reports
+from redoubt.gm.states import Event, State
+from redoubt.gm.udp_tunnel import PORT, open_udp_tunnel
+from redoubt.gm.user_space import UserSpacePath
+from redoubt.phone.challenge import UnanswerableChallenge
+from redoubt.sip.fields import SECURITY_SERVER
+from redoubt.sip.message import Request, Response
+from redoubt.sip.service import Context
+from redoubt.transport.flow import Flow, Zone
+from redoubt.transport.listen import Listen
+from redoubt.transport.udp import OnDatagram
+
+FIRST_PORT = 10_000
+SERVES = frozenset({State.ANSWERED, State.ESTABLISHED, State.IN_USE, State.OLD, State.CLOSING})
+
+
+@dataclass(frozen=True, slots=True)
+class GmOptions:
+    """What a phone can do: its algorithms and ways, and the P-CSCF's port for ESP in UDP."""
+
+    policy: AgreementPolicy = field(default_factory=lambda: AgreementPolicy(modes=(Mode.UDP_TUNNEL,)))
+    port: int = PORT
+
+
+class PhoneGm:
+    """One phone's access security. Nothing leaves it in the clear but REGISTER (TS 33.203 7.1)."""
+
+    def __init__(self, context: Context, impi: str, instance: str, options: GmOptions) -> None:
+        self._context = context
+        self._options = options
+        self._key = PhoneKey(impi, instance)
+        self._here = self._there = ""
+        self._path: UserSpacePath | None = None
+        self._associations: Associations | None = None
+        self.port = 0  # the protected server port, which stays (TS 33.203 7.1)
+
+    async def open(self, here: str, there: str, receive: OnDatagram) -> None:
+        """Opens the tunnel's socket at the phone's address towards the P-CSCF's. Raises OSError."""
+        context = self._context
+        self._here, self._there = here, there
+        listen = Listen("udp", here, 0, Zone.ACCESS)
+        path = await open_udp_tunnel(Role.PHONE, listen, here, context.randomness, receive, self._options.port)
+        associations = Associations(Role.PHONE, path)
+        reports = Reports(context.node, context.events, context.clock)
+        associations.listeners.append(reports.changed)
+        path.received, path.refused = associations.received, reports.refused
+        path.exhausted = lambda worn: associations.ended(worn, Event.EXHAUSTED)
+        self._path, self._associations = path, associations
+        self.renumber()
+
+    def close(self) -> None:
+        if self._path is not None:
+            self.associations.close()
+            self._path.close()
+
+    @property
+    def associations(self) -> Associations:
+        assert self._associations is not None, "the phone is not open"
+        return self._associations
+
+    @property
+    def tunnel(self) -> UserSpacePath:
+        assert self._path is not None, "the phone is not open"
+        return self._path
+
+    def renumber(self) -> None:
+        """Another server port, for a phone without associations."""
+        self.port = self._port()
+
+    # ---- registration
+
+    def carrier(self) -> AssociationSet | None:
+        """What requests are sent on: the newest set that was confirmed (TS 24.229 5.1.1.5.1)."""
+        return self.associations.outgoing(self._key)
+
+    def offer(self, request: Request, carrier: AssociationSet | None) -> Mechanisms:
+        """SM1, also on an older association (TS 24.229 5.1.1.2.2, 5.1.1.4.2): asks for a new set."""
+        ends = Ends(self._spi(), self._spi(), self._port(), self.port)
+        client = client_list(self._options.policy, ends)
+        self._write(request, client, carrier)
+        return client
+
+    def repeat(self, request: Request, made: AssociationSet) -> None:
+        """SM7: both lists once more, now protected (TS 33.203 7.2)."""
+        self._write(request, made.agreement.client, made)
+
+    def keyed(
+        self, client: Mechanisms, response: Response, keys: Success, nonce: str, carrier: AssociationSet | None
+    ) -> AssociationSet:
+        """The set that the challenge keys, ready before the answer leaves. Raises UnanswerableChallenge."""
+        agreement = accept(self._options.policy, client, response.every(SECURITY_SERVER))
+        if agreement is None:
+            raise UnanswerableChallenge("the P-CSCF offers no security agreement that this phone accepts")
+        beginning = Beginning(
+            self._key, agreement, expand(agreement.suite, keys.ck, keys.ik), self._there, self._here,
+            response.call_id, nonce, carrier is not None,
+        )  # fmt: skip
+        try:
+            return self.associations.begin(beginning)
+        except PathFailed as failure:
+            raise UnanswerableChallenge(str(failure)) from failure
+
+    def registered(self, carrier: AssociationSet, impu: str, expires_s: int) -> bool:
+        """A 200 came on it. False: it ended meanwhile."""
+        return self.associations.registered(carrier, impu, expires_s)
+
+    def failed(self, made: AssociationSet) -> None:
+        self.associations.failed(made)
+
+    def deregistered(self) -> None:
+        self.associations.deregistered(self._key)
+
+    def shortened(self, within_s: float) -> None:
+        self.associations.shortened(self._key, within_s)
+
+    def is_left_with(self, response: Response) -> bool:
+        """Whether a 494 is about SPIs or ports, which others may be free of: it lists what this phone can do."""
+        ours = {offer.suite for offer in read_offers(client_list(self._options.policy, Ends(256, 257, 1, 2)))}
+        listed = {f"{one.param('alg')}/{one.param('ealg')}" for one in response.every(SECURITY_SERVER)}
+        return any(str(suite) in listed for suite in ours)
+
+    def serves(self, flow: Flow) -> bool:
+        """Whether a request that came on this flow is the P-CSCF's (TS 24.229 5.1.1.2)."""
+        carrier = self.associations.of(flow)
+        return carrier is not None and carrier.state in SERVES
+
+    # ---- inside
+
+    def _write(self, request: Request, client: Mechanisms, carrier: AssociationSet | None) -> None:
+        request.add("Require", OPTION)
+        request.add("Proxy-Require", OPTION)
+        request.add("Security-Client", written(client))
+        if carrier is not None:
+            request.add("Security-Verify", written(carrier.agreement.server))
+
+    def _spi(self) -> int:
+        """Random, never reserved, none that a living set has."""
+        living = [each.agreement.phone for each in self.associations.sets.values()]
+        taken = {spi for ends in living for spi in (ends.spi_c, ends.spi_s)}
+        while (spi := int.from_bytes(self._context.randomness.octets(4), "big")) < RESERVED_SPIS or spi in taken:
+            pass
+        return spi
+
+    def _port(self) -> int:
+        """Inside the associations only: nothing of this host listens there."""
+        while True:
+            port = FIRST_PORT + int.from_bytes(self._context.randomness.octets(3), "big") % (65_536 - FIRST_PORT)
+            if port != self.port and port not in UNPROTECTED_PORTS:
+                return port

@@ -1,0 +1,153 @@
+"""Test phones under IPsec on a whole network on loopback, and the wire between them, which an attacker has."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeVar, cast
+
+from redoubt.events import Check, Event, EventStream, MessageSeen
+from redoubt.gm.agreement import AgreementPolicy, Mode
+from redoubt.gm.association_set import AssociationSet
+from redoubt.lab.population import Resident, residents
+from redoubt.network.run import Network
+from redoubt.phone.gm import GmOptions
+from redoubt.phone.phone import Phone
+from redoubt.sip.service import Context
+from redoubt.sip.stack import Stack
+from redoubt.sources import Clock, SeededRandomness
+from redoubt.transport.flow import Address
+
+E = TypeVar("E", bound=Event)
+NAMES = ("alice", "bob", "carol")
+ANYTHING = AgreementPolicy(confidentiality=False, legacy=True, modes=(Mode.UDP_TUNNEL,))
+
+
+class Router(asyncio.DatagramProtocol):
+    """What stands between one phone and a port of the P-CSCF: it keeps all that passes, and may change or drop it."""
+
+    def __init__(self, server: Address) -> None:
+        self.server = server
+        self.address: Address = ("", 0)
+        self.seen: list[tuple[bool, bytes]] = []  # True: to the P-CSCF
+        self.change: Callable[[bool, bytes], bytes | None] = lambda _up, data: data
+        self._phone: Address | None = None
+        self._transport: asyncio.DatagramTransport | None = None
+
+    @classmethod
+    async def between(cls, server: Address) -> Self:
+        _, router = await asyncio.get_running_loop().create_datagram_endpoint(
+            lambda: cls(server), local_addr=("127.0.0.1", 0)
+        )
+        return router
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+        self.address = transport.get_extra_info("sockname")[:2]
+
+    def datagram_received(self, data: bytes, source: Address) -> None:
+        up = source != self.server
+        if up:
+            self._phone = source
+        self.seen.append((up, data))
+        changed = self.change(up, data)
+        if changed is not None:
+            self.inject(up, changed)
+
+    def inject(self, up: bool, data: bytes) -> None:
+        """A packet of the attacker's own, to the P-CSCF or to the phone."""
+        to = self.server if up else self._phone
+        assert self._transport is not None and to is not None
+        self._transport.sendto(data, to)
+
+    def close(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
+
+
+class Field:
+    """A network and its subscribers' phones."""
+
+    def __init__(self, network: Network, people: Iterable[Resident]) -> None:
+        self.network = network
+        self.people = {person.name: person for person in people}
+        self.phones: list[Phone] = []
+        self.routers: list[Router] = []
+
+    async def phone(
+        self, name: str, *, gm: bool = True, policy: AgreementPolicy | None = None, seed: int = 0, routed: bool = False
+    ) -> Phone:
+        """A phone that is not registered. With `routed` its packets pass `self.routers`: SIP's, then ESP's."""
+        context = Context(
+            f"ue-{name}", EventStream(), Clock(asyncio.get_running_loop()), SeededRandomness(100 + seed + len(name))
+        )
+        sip, tunnel = self.network.p_cscf_address, self.network.tunnel_address
+        if routed:
+            self.routers += [await Router.between(sip), await Router.between(tunnel)]
+            sip, tunnel = (router.address for router in self.routers[-2:])
+        options = GmOptions(policy or GmOptions().policy, tunnel[1])
+        proxy = f"sip:{sip[0]}:{sip[1]}"
+        card = self.people[name].card()
+        phone = Phone(context, card, Stack(context), proxy, renews=False, gm=options if gm else None)
+        phone.registration.attempts = 1
+        await phone.open("udp:127.0.0.1:0")
+        self.phones.append(phone)
+        return phone
+
+    async def registered(self, name: str, **more: Any) -> Phone:
+        phone = await self.phone(name, **more)
+        result = await phone.register(3600)
+        assert result.registered, f"{result}; {self.why()}"
+        return phone
+
+    def impu(self, name: str) -> str:
+        return self.people[name].impu
+
+    def sets(self, name: str = "") -> list[AssociationSet]:
+        """The P-CSCF's association sets, of one subscriber."""
+        assert self.network.p_cscf is not None and self.network.p_cscf.gm is not None
+        living = self.network.p_cscf.gm.associations.sets.values()
+        return [each for each in living if each.phone.key.impi.startswith(name)]
+
+    def states(self, name: str) -> list[str]:
+        return sorted(each.state.value for each in self.sets(name))
+
+    def events(self, kind: type[E]) -> list[E]:
+        return [event for event in self.network.context.events.recent if isinstance(event, kind)]
+
+    def seen(self, *starts: str) -> list[MessageSeen]:
+        """Messages whose first line starts so; needs tracing."""
+        return [event for event in self.events(MessageSeen) if event.text.startswith(starts)]
+
+    def events_at(self, place: str) -> list[MessageSeen]:
+        """Messages that came to, or left, an address of the network; needs tracing."""
+        return [event for event in self.events(MessageSeen) if place in (event.sender, event.receiver)]
+
+    def why(self) -> str:
+        told = [event for event in self.network.context.events.recent if not isinstance(event, MessageSeen)]
+        return "\n".join(repr(event) for event in told[-8:] if not (isinstance(event, Check) and event.passed))
+
+    async def close(self) -> None:
+        for phone in self.phones:
+            await phone.close()
+        for router in self.routers:
+            router.close()
+        await self.network.close()
+
+
+@asynccontextmanager
+async def field(
+    gm: dict[str, Any] | None = None, *, access: str = "ipsec", off: Iterable[str] = (), tracing: bool = False
+) -> AsyncIterator[Field]:
+    """A network that demands IPsec, or has another access policy; `off` names protections to leave out."""
+    events = EventStream()
+    events.tracing = tracing
+    tree = {"access": {"policy": access}, "gm": gm or {}, "test": {"protections-off": list(off)}}
+    network = await Network.temporary(tree, events=events, randomness=SeededRandomness(1))
+    assert network.hss is not None
+    people = residents(NAMES, network.config.network.realm, SeededRandomness(2))
+    await network.hss.administration.add([person.subscriber() for person in people])
+    made = Field(network, people)
+    try:
+        yield made
+    finally:
+        await made.close()
