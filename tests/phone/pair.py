@@ -61,7 +61,7 @@ def with_pair(
         for phone, (_name, host) in zip(phones.values(), HOSTS.items(), strict=True):
             await phone._stack.listen(_listen(transport, host), phone)
         for phone in phones.values():
-            await phone.line.open()
+            await phone.line.open(phone)
         pair = Pair(phones["alice"], phones["bob"], events, network)
         await script(pair)
         await asyncio.sleep(300)
