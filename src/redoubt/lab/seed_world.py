@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from redoubt.config import Config
+from redoubt.config import AccessPolicy, Config
 from redoubt.events import Bug, Event, EventStream
 from redoubt.hss.hss import Hss
 from redoubt.hss.keys import create_key, write_key_file
@@ -19,6 +19,7 @@ from redoubt.lab.population import Resident, residents
 from redoubt.network.configuration import from_tree
 from redoubt.network.run import Network
 from redoubt.phone.call import Call
+from redoubt.phone.gm import GmOptions
 from redoubt.phone.phone import Phone
 from redoubt.sim import Network as Wire
 from redoubt.sim import at_host
@@ -64,15 +65,15 @@ class World:
     bugs: list[Bug] = field(default_factory=list)
 
     @classmethod
-    async def build(cls, wire: Wire, phones: int, *, hosts: int, tracing: bool) -> Self:
-        """Starts the network, on so many hosts, and opens that many phones."""
+    async def build(cls, wire: Wire, phones: int, *, hosts: int, access: AccessPolicy, tracing: bool) -> Self:
+        """Starts the network, on so many hosts, and opens that many phones, with IPsec where policy demands it."""
         events = EventStream()
         events.tracing = tracing
         world = cls(wire, events, tempfile.TemporaryDirectory(prefix="redoubt-seed-"))
         events.listen(world._note_bug)
         directory = Path(world.folder.name)
         write_key_file(directory / Config().hss.key_file, create_key(wire.randomness))
-        config = from_tree(_tree([host for host, _functions in PARTS[hosts - 1]]))
+        config = from_tree(_tree([host for host, _functions in PARTS[hosts - 1]], access))
         for host, functions in PARTS[hosts - 1]:
             with at_host(host):
                 part = await Network.start(
@@ -82,7 +83,7 @@ class World:
         made = residents([f"user{i}" for i in range(1, phones + 1)], config.network.realm, wire.randomness)
         await world.hss.administration.add([resident.subscriber() for resident in made])
         for number, resident in enumerate(made, 1):
-            await world._open_phone(resident, f"10.3.0.{number}")
+            await world._open_phone(resident, f"10.3.0.{number}", GmOptions() if access == "ipsec" else None)
         return world
 
     @property
@@ -130,17 +131,19 @@ class World:
             sizes[f"{handset.name} server transactions"] = handset.stack.server_transactions
             sizes[f"{handset.name} exchanges"] = handset.stack.exchanges
             sizes[f"{handset.name} calls"] = len(open_calls(handset.phone))
+            gm = handset.phone.line.gm
+            sizes[f"{handset.name} association sets"] = len(gm.associations.sets) if gm is not None else 0
         return {name: size for name, size in sizes.items() if size}
 
     def _note_bug(self, event: Event) -> None:
         if isinstance(event, Bug):
             self.bugs.append(event)
 
-    async def _open_phone(self, resident: Resident, host: str) -> None:
+    async def _open_phone(self, resident: Resident, host: str, gm: GmOptions | None) -> None:
         context = self.parts[0].context.named(resident.name)
         with at_host(host):
             stack = Stack(context)
-            phone = Phone(context, resident.card(), stack, f"sip:{P_CSCF_HOST}:5060")
+            phone = Phone(context, resident.card(), stack, f"sip:{P_CSCF_HOST}:5060", gm=gm)
             await phone.open(f"udp:{host}:5060")
         self.handsets.append(Handset(resident, host, phone, stack=stack))
 
@@ -150,7 +153,7 @@ def open_calls(phone: Phone) -> list[Call]:
     return [owner for owner in phone.line.dialogs.values() if isinstance(owner, Call)]
 
 
-def _tree(hosts: list[str]) -> dict[str, dict[str, Any]]:
+def _tree(hosts: list[str], access_policy: AccessPolicy) -> dict[str, dict[str, Any]]:
     """Everything listens on UDP, and on TCP for what a datagram can't hold (RFC 3261 18.1.1)."""
 
     def at(host: str, port: int) -> list[str]:
@@ -164,4 +167,5 @@ def _tree(hosts: list[str]) -> dict[str, dict[str, Any]]:
         "s-cscf": {"listen": at(core, 5072)},
         "hss": {"diameter": [f"tcp:{hss}:3868"]},
         "gm": {"listen": [f"udp:{access}:4500"]},
+        "access": {"policy": access_policy},
     }

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from redoubt.config import AccessPolicy
 from redoubt.events import Event, MessageSeen
 from redoubt.lab.seed_story import SeedFailed, Story, deregisters, is_deregistered, registers
 from redoubt.lab.seed_world import CORE_HOST, EPOCH_S, HSS_HOST, P_CSCF_HOST, World
@@ -45,7 +46,13 @@ def run_seed(seed: int, loss: float = 0.1, *, tracing: bool = False) -> Outcome:
     worlds: list[World] = []
 
     async def story(wire: Wire) -> Outcome:
-        world = await World.build(wire, rng.randint(*PHONES), hosts=HOSTS[seed % len(HOSTS)], tracing=tracing)
+        world = await World.build(
+            wire,
+            rng.randint(*PHONES),
+            hosts=HOSTS[seed % len(HOSTS)],
+            access=access_of(seed),
+            tracing=tracing,
+        )
         worlds.append(world)
         try:
             return await _lived(world, rng, seed)
@@ -54,6 +61,11 @@ def run_seed(seed: int, loss: float = 0.1, *, tracing: bool = False) -> Outcome:
 
     with _Teller(worlds):
         return run(story, seed, network=wire, limit_s=200_000.0)
+
+
+def access_of(seed: int) -> AccessPolicy:
+    """Phones come in by IPsec, but in one seed of three."""
+    return "aka-without-ipsec" if seed % 3 == 2 else "ipsec"
 
 
 class _Teller:
