@@ -147,8 +147,7 @@ class Client(asyncio.DatagramProtocol):
         return await self.final(request, wait_s)
 
     async def hears_nothing(self, wait_s: float = 0.2) -> bool:
-        """Whether nothing more comes within a while."""
-        self._unread.clear()
+        """Whether nothing has come that nobody read, and nothing comes within a while."""
         await asyncio.sleep(wait_s)
         return not self._unread
 

@@ -131,6 +131,16 @@ async def test_an_unauthenticated_register_costs_two_questions_to_the_hss() -> N
         assert commands["UAR"] <= 20 and commands["MAR"] <= 20
 
 
+async def test_vectors_are_fetched_one_at_a_time_while_challenges_stand_open() -> None:
+    """Row 110: an attack must not drain a user's vectors by the handful."""
+    async with home({"s-cscf": {"vectors-per-request": 3}}, tracing=True) as net:
+        for number in range(5):
+            phone = await net.phone("alice")
+            assert (await phone.challenged(contact=f"<sip:x{number}@127.0.0.1>")).status == 401
+        requests = [event.text for event in net.events(MessageSeen) if event.text.startswith("MAR ")]
+        assert [text.rpartition(" for ")[2].split()[0] for text in requests] == ["3", "1", "1"]
+
+
 async def test_a_user_gets_so_many_unanswered_vectors_and_no_more() -> None:
     """Row 110: a flood in one user's name; the ceiling holds, another user registers."""
     async with home({"hss": {"max-pending-per-user": 7}}) as net:

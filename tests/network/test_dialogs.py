@@ -1,5 +1,6 @@
 """Calls that others try to end or to take over, and requests that multiply: rows 68 to 76."""
 
+import math
 import re
 
 import pytest
@@ -75,10 +76,10 @@ async def test_a_guessed_cancel_from_another_address_cancels_nothing() -> None:
 
 
 async def test_branches_and_tags_of_the_network_are_long_and_never_repeat() -> None:
-    """Row 71 (RFC 3261 8.1.1.7): what phones see of them."""
+    """Row 71 (RFC 3261 8.1.1.7, 19.3): what phones see of them."""
     async with home() as net:
         alice, bob = await pair(net)
-        branches = []
+        branches, tags = [], []
         for _ in range(20):
             request = alice.make("MESSAGE", bob.card.impu)
             alice.send(request)
@@ -86,10 +87,13 @@ async def test_branches_and_tags_of_the_network_are_long_and_never_repeat() -> N
             branches.append(received.need(VIA).branch or "")
             bob.respond(received, 200)
             await alice.final(request)
-        assert len(set(branches)) == 20
-        for branch in branches:
-            assert branch.startswith("z9hG4bK")
-            assert len(branch) - len("z9hG4bK") >= 11, "64 bits in base 64 at least"
+            refused = await alice.ask(alice.make("MESSAGE", f"sip:nobody@{net.realm}"))
+            tags.append(refused.to.tag or "")
+        assert all(branch.startswith("z9hG4bK") for branch in branches)
+        for random in ([branch.removeprefix("z9hG4bK") for branch in branches], tags):
+            assert len(set(random)) == 20
+            bits_each = math.log2(len(set("".join(random))))  # of the characters that occur at all
+            assert min(map(len, random)) * bits_each >= 64
 
 
 async def test_a_response_with_another_branch_or_method_is_dropped() -> None:
@@ -173,7 +177,18 @@ async def test_each_function_counts_max_forwards_down() -> None:
         alice, bob = await pair(net)
         alice.send(alice.make("MESSAGE", bob.card.impu))
         received = await bob.request("MESSAGE")
-        assert int(received.get("Max-Forwards") or 0) <= 67, "P-, S- and again P-CSCF at least"
+        left = int(received.get("Max-Forwards") or 0)
+        assert left <= 67, "P-, S- and again P-CSCF at least"
+        bob.respond(received, 200)
+        for hops, arrives in ((70 - left, True), (70 - left - 1, False)):
+            request = alice.make("MESSAGE", bob.card.impu)
+            request.set("Max-Forwards", str(hops))
+            alice.send(request)
+            if arrives:
+                received = await bob.request("MESSAGE")
+                assert received.get("Max-Forwards") == "0"
+                bob.respond(received, 200)
+            assert (await alice.final(request)).status == (200 if arrives else 483)
 
 
 async def test_a_star_contact_needs_expires_zero() -> None:

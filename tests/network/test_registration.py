@@ -8,6 +8,7 @@ import pytest
 from redoubt.aka.digest import DigestAlgorithm
 from redoubt.events import Check, Deregistered, Notice, Registered
 from redoubt.hss.administration import Told
+from redoubt.hss.provisioning_fields import described
 from redoubt.hss.records import RegistrationState
 from redoubt.hss.scscfs import SCscfs
 from redoubt.secret import Secret
@@ -164,6 +165,9 @@ async def test_a_phone_that_rejects_the_network_gets_403_and_leaves_nothing_pend
         await net.settled()
         after = net.network.table_sizes()
         assert _challenges(after) == _challenges(before)
+        held = described(await net.hss.administration.show(phone.card.impi))
+        assert held["sets"][0]["state"] == "not_registered"
+        assert held["s-cscf"] == held["candidate"] == "", "the pending name of the S-CSCF is gone too"
         assert (await (await net.phone("alice")).registers()).status == 200
 
 
