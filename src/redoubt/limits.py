@@ -117,6 +117,7 @@ ESP_REPLAY_WINDOW = 256  # sequence numbers; a burst of a call set-up is reorder
 HSS_IMPORT_BATCH = 250  # subscribers in one transaction of an import: the store is locked for some 10 ms
 IP_DATAGRAM_OCTETS = 65_535  # RFC 791
 TUNNEL_MTU_OCTETS = 1280  # of inner packets: with ESP and outer headers 1370, which passes GTP and PPPoE links
+TUN_MTU_OCTETS = 1400  # of packets with TCP in transport mode: ESP adds 66 octets at most, so 1500 is never exceeded
 FRAGMENTS_PER_DATAGRAM = 64  # the largest datagram in pieces of the tunnel's MTU has 53
 FRAGMENTED_DATAGRAMS = 4_096  # incomplete ones of all phones
 FRAGMENTED_DATAGRAMS_PER_SOURCE = 4  # of one association set: a phone sends its messages one after the other

@@ -16,10 +16,10 @@ from redoubt.gm.esp import Words
 from redoubt.limits import LEDGER_SLOT_OCTETS
 from redoubt.transport.flow import Address
 
-VERSION = b"redoubt gm 2\0\0\0\0"
+VERSION = b"redoubt gm 3\0\0\0\0"
 _HEADER = Struct("=16s32sI")  # of the first slot: version, whose the ledger is, how many slots were ever in use
-LENGTH, SENT, RECEIVED_SERVER, RECEIVED_CLIENT, KIND = range(5)  # words of a slot
-WORDS = 5
+LENGTH, SENT, SENT_CLIENT, RECEIVED_SERVER, RECEIVED_CLIENT, KIND = range(6)  # words of a slot
+WORDS = 6
 _WHERE = Struct("=H46s")  # port and address of where the phone is outside, as text
 RECORD_AT = 4 * WORDS + _WHERE.size
 RECORD_OCTETS = LEDGER_SLOT_OCTETS - RECORD_AT

@@ -14,6 +14,7 @@ from redoubt.limits import IP_DATAGRAM_OCTETS, TUNNEL_MTU_OCTETS
 
 IP_IN_IP = 4  # next header of ESP: an IPv4 packet
 IPV6_IN_IP = 41
+TCP = 6
 UDP = 17
 FRAGMENT = 44  # IPv6 fragment header (RFC 8200 4.5)
 UDP_OCTETS = 8
@@ -59,6 +60,16 @@ def packed(address: str) -> bytes:
         return inet_pton(AF_INET6 if ":" in address else AF_INET, address)
     except OSError:
         raise ValueError(f"{address!r} is no IP address") from None
+
+
+def write_ip(ends: bytes, protocol: int, payload: bytes) -> bytes:
+    """An unfragmented packet between two addresses of one family, packed."""
+    if len(ends) == 32:
+        return _IPV6.pack(0x60000000, len(payload), protocol, HOP_LIMIT) + ends + payload
+    length = 20 + len(payload)
+    total = 0x4500 + length + DONT_FRAGMENT + (HOP_LIMIT << 8 | protocol) + ones_complement(ends)
+    checksum = 0xFFFF - total % 0xFFFF
+    return _IPV4.pack(0x45, 0, length, 0, DONT_FRAGMENT, HOP_LIMIT, protocol, checksum) + ends + payload
 
 
 def parse_ip(packet: bytes) -> IpPacket:

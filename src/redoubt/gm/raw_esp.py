@@ -1,5 +1,5 @@
 """ESP in transport mode as IP protocol 50, in this process (RFC 4303): for hosts that may open raw sockets and whose
-kernel has no ESP. UDP inside; TCP inside needs the kernel's path.
+kernel has no ESP. UDP inside; TCP with `raw_tcp` beside it.
 """
 
 from redoubt.gm.association_set import Role

@@ -16,7 +16,7 @@ from redoubt.gm.allocation import Taken
 from redoubt.gm.association_set import AssociationSet, Beginning, PathFailed, PhoneKey
 from redoubt.gm.associations import Associations
 from redoubt.gm.esp import SEQUENCE_MAX
-from redoubt.gm.ledger import SENT, Ledger, Slot
+from redoubt.gm.ledger import SENT, SENT_CLIENT, Ledger, Slot
 from redoubt.gm.states import Event, Life, Row, State
 from redoubt.secret import Secret
 from redoubt.sip.fields import SECURITY_SERVER
@@ -123,7 +123,8 @@ def _adopt(
     )  # fmt: skip
     state, ends_at = State(record.state), record.ends_at - offset_s
     registered = {impu: until - offset_s for impu, until in record.registered.items()}
-    slot.words[slot.at + SENT] = min(slot.start(SENT) + JUMP, SEQUENCE_MAX)
+    for word in (SENT, SENT_CLIENT):
+        slot.words[slot.at + word] = min(slot.start(word) + JUMP, SEQUENCE_MAX)
     return admission.adopt(
         beginning, lambda: associations.adopt(beginning, slot, state, record.rank, ends_at, registered)
     )

@@ -12,13 +12,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from redoubt.gm.agreement import Ends
 from redoubt.gm.association_set import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role, Usage
 from redoubt.gm.esp import Drop, InboundAssociation, OutboundAssociation, ReplayWindow, SequenceExhausted
 from redoubt.gm.fragments import Reassembler
-from redoubt.gm.ledger import RECEIVED_CLIENT, RECEIVED_SERVER, SENT
+from redoubt.gm.ledger import RECEIVED_CLIENT, RECEIVED_SERVER, SENT, SENT_CLIENT
 from redoubt.gm.packets import (
     IP_IN_IP,
     IPV6_IN_IP,
+    TCP,
     UDP,
     IpPacket,
     MalformedPacket,
@@ -30,13 +32,16 @@ from redoubt.gm.packets import (
 from redoubt.gm.transforms import transform
 from redoubt.limits import ENDED_SPIS_REMEMBERED
 from redoubt.sources import Randomness
-from redoubt.transport.flow import Address, EspAssociation, Flow, FlowFailed, Zone
+from redoubt.transport.flow import Address, Clear, EspAssociation, Flow, FlowFailed, Security, Zone
 from redoubt.transport.udp import OnDatagram
 
 KEEPALIVE = b"\xff"  # RFC 3948 2.3
 KEEPALIVE_S = 20.0  # RFC 3948 4
 SPI_OCTETS = 4
 TUNNEL = (IP_IN_IP, IPV6_IN_IP)
+
+Segments = Callable[[bytes, bytes], None]
+"""Takes the TCP segments that came: source and destination address, packed, and the segment."""
 
 Refused = Callable[[Drop, int, Address], None]
 """Hears of each packet that led to nothing: why, its SPI, where it came from."""
@@ -74,17 +79,25 @@ class Outside(Protocol):
 class _Channel:
     """One association set on this path."""
 
-    __slots__ = ("envelope", "flow", "idle", "inlets", "keepalive", "outbound", "outer", "owner")
+    __slots__ = (
+        "backward", "envelope", "flow", "idle", "inlets", "keepalive", "outbound", "outer", "owner", "segment_ways",
+    )  # fmt: skip
 
     def __init__(self, owner: AssociationSet, envelope: UdpEnvelope, outbound: OutboundAssociation) -> None:
         self.owner = owner
         self.envelope = envelope
         self.outbound = outbound
+        self.backward: OutboundAssociation | None = None  # from our server port to their client port, for TCP
+        self.segment_ways: tuple[bytes, ...] = ()
         self.outer: Flow | None = None
         self.flow: Flow | None = None
         self.inlets: list[_Inlet] = []
         self.idle = True
         self.keepalive: asyncio.TimerHandle | None = None
+
+
+def _ports(source: int, target: int) -> bytes:
+    return source.to_bytes(2, "big") + target.to_bytes(2, "big")
 
 
 class _Inlet:
@@ -96,7 +109,7 @@ class _Inlet:
         self.association = association
         self.channel = channel
         self.ends = ends
-        self.ports = ports[0].to_bytes(2, "big") + ports[1].to_bytes(2, "big")
+        self.ports = _ports(*ports)
 
 
 Keeper = Callable[[AssociationSet], None]
@@ -130,6 +143,7 @@ class UserSpacePath:
         self._outside: Outside | None = None
         self._inlets: dict[int, _Inlet] = {}
         self._channels: dict[AssociationSet, _Channel] = {}
+        self._segment_ways: dict[bytes, tuple[_Channel, OutboundAssociation]] = {}
         self._ended: OrderedDict[int, None] = OrderedDict()
         self._source: Address = ("", 0)
         self.fragments = Reassembler()
@@ -137,6 +151,7 @@ class UserSpacePath:
         self.received: Keeper = keep_nothing
         self.exhausted: Keeper = keep_nothing
         self.refused: Refused = _unheard
+        self.segments: Segments | None = None
 
     def attach(self, outside: Outside) -> None:
         """The socket, whose packets go to `arrived`."""
@@ -178,6 +193,11 @@ class UserSpacePath:
             window = ReplayWindow(highest=slot.start(word))
             inbound = InboundAssociation(spi, cipher, window, self._refuse, (slot.words, slot.at + word))
             channel.inlets.append(_Inlet(inbound, channel, ends, ports))
+        if self.segments is not None:
+            backward = OutboundAssociation(
+                theirs.spi_c, cipher, slot.start(SENT_CLIENT), (slot.words, slot.at + SENT_CLIENT)
+            )
+            self._take_segments(channel, packed(self._here) + packed(there), mine, theirs, backward)
         channel.flow = self._flow(channel, (self._here, mine.port_s), (there, theirs.port_s))
         self._inlets |= {inlet.association.spi: inlet for inlet in channel.inlets}
         self._channels[association_set] = channel
@@ -194,6 +214,8 @@ class UserSpacePath:
         for inlet in channel.inlets:
             del self._inlets[inlet.association.spi]
             self._ended[inlet.association.spi] = None
+        for way in channel.segment_ways:
+            del self._segment_ways[way]
         while len(self._ended) > ENDED_SPIS_REMEMBERED:
             self._ended.popitem(last=False)
         channel.inlets, channel.flow, channel.outer = [], None, None
@@ -203,9 +225,11 @@ class UserSpacePath:
 
     def usage(self, association_set: AssociationSet) -> Usage:
         channel = self._channels[association_set]
-        sent, came = channel.outbound.traffic, [inlet.association.traffic for inlet in channel.inlets]
+        outward = [channel.outbound] if channel.backward is None else [channel.outbound, channel.backward]
+        sent, came = [each.traffic for each in outward], [inlet.association.traffic for inlet in channel.inlets]
         return Usage(
-            sent.packets, sent.octets, sum(each.packets for each in came), sum(each.octets for each in came),
+            sum(each.packets for each in sent), sum(each.octets for each in sent),
+            sum(each.packets for each in came), sum(each.octets for each in came),
             sum(each.replayed for each in came), sum(each.bad_tags for each in came),
         )  # fmt: skip
 
@@ -242,6 +266,42 @@ class UserSpacePath:
             raise FlowFailed("the association's sequence numbers are used up") from None
         except ValueError as error:
             raise FlowFailed(str(error)) from error
+
+    # ---- TCP
+
+    def _take_segments(
+        self, channel: _Channel, ends: bytes, mine: Ends, theirs: Ends, backward: OutboundAssociation
+    ) -> None:
+        """Which of our segments goes by which association. Two sets must not have the same ends: the one's connection
+        would go on in the other.
+        """
+        called, calling = ends + _ports(mine.port_s, theirs.port_c), ends + _ports(mine.port_c, theirs.port_s)
+        if called in self._segment_ways or calling in self._segment_ways:
+            raise PathFailed(f"another set has ports {mine.port_s} and {theirs.port_c}, or {mine.port_c}")
+        channel.backward, channel.segment_ways = backward, (called, calling)
+        self._segment_ways[called], self._segment_ways[calling] = (channel, backward), (channel, channel.outbound)
+
+    def send_segment(self, ends: bytes, segment: bytes) -> bool:
+        """Sends a TCP segment between these addresses by the association that it is for. False: there is none, or it
+        can't go now; TCP repeats.
+        """
+        channel, association = self._segment_ways.get(ends + segment[:4]) or (None, None)
+        if channel is None or association is None or channel.outer is None:
+            return False
+        try:
+            channel.outer.send(association.seal(segment, TCP))
+        except SequenceExhausted:
+            self.exhausted(channel.owner)
+            return False
+        except FlowFailed:
+            return False
+        return True
+
+    def security_of(self, here: Address, there: Address) -> Security:
+        """Of a TCP connection between these ends: its set's, if one has them; nothing of another reaches it."""
+        way = packed(here[0]) + packed(there[0]) + _ports(here[1], there[1])
+        channel, _ = self._segment_ways.get(way) or (None, None)
+        return Clear() if channel is None else EspAssociation(channel.owner.number, channel.owner.phone.key.impi)
 
     def _keep_alive(self, channel: _Channel) -> None:
         """Keeps the NAT's mapping (RFC 3948 4). A failure is no news: the next message would meet it, too."""
@@ -282,6 +342,12 @@ class UserSpacePath:
     def _inner(self, inlet: _Inlet, payload: bytes, next_header: int) -> None:
         """What the tunnel carried, if it is a datagram between the ends that the association is for."""
         channel = inlet.channel
+        if next_header == TCP and self.segments is not None:
+            if payload[:4] == inlet.ports:
+                self.segments(inlet.ends, payload)
+            else:
+                self._misuse(inlet)
+            return
         try:
             if self._wrapping is Wrapping.TRANSPORT:
                 packet = IpPacket(inlet.ends, next_header, payload) if next_header == UDP else None
