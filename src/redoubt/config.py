@@ -71,6 +71,13 @@ class NetworkConfig(Section, frozen=True):
     """IP addresses of other core nodes, on a protected network domain (TS 33.210)."""
     routes: dict[str, str] = {}
     """Static next hops instead of DNS: host name = "udp:HOST:PORT"."""
+    certificate: str = ""
+    """PEM file of the certificate chain that SIP nodes show where they listen on tls: (RFC 5922), relative to the state
+    directory."""
+    key: str = ""
+    """PEM file of its private key."""
+    authority: str = ""
+    """PEM file of those who sign core nodes' certificates; a node that proves a name of this network is trusted."""
 
 
 class PCscfConfig(Section, frozen=True):

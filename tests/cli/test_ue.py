@@ -150,7 +150,7 @@ async def test_nobody_at_the_p_cscfs_address_is_said_at_once(tmp_path: Path) -> 
         (("register", "./redoubt.toml"), "is no SIM file"),
         (("register", "./short.json"), "is no SIM file"),
         (("register", "./sim.json", "--proxy", "foo"), "foo is no address of a P-CSCF; write sip:HOST:PORT"),
-        (("register", "./sim.json", "--proxy", "sip:h;transport=tls"), "is no address of a P-CSCF"),
+        (("register", "./sim.json", "--proxy", "sip:h;transport=sctp"), "is no address of a P-CSCF"),
         (("call", "./sim.json", "bob"), "bob is no address; write sip:bob@REALM or tel:NUMBER"),
         (("register", "./sim.json", "--config", "./absent.toml"), "there is no configuration here"),
     ],

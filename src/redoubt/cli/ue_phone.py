@@ -13,6 +13,7 @@ from typing import Any
 from redoubt.cli.output import opened
 from redoubt.config import Config, ConfigError
 from redoubt.events import EventStream
+from redoubt.network.run import authority_of
 from redoubt.phone.identity import PhoneIdentity
 from redoubt.phone.phone import Phone
 from redoubt.phone.sim_file import SimFile, read_sim_file, write_sim_file
@@ -21,8 +22,10 @@ from redoubt.sip.service import Context
 from redoubt.sip.stack import Stack
 from redoubt.sip.uri import SipUri, parse_uri
 from redoubt.sources import Clock, SystemRandomness
-from redoubt.transport.flow import Zone
+from redoubt.transport.flow import FlowFailed, Zone
 from redoubt.transport.listen import Listen
+from redoubt.transport.tls import TlsSettings
+from redoubt.transport.tls import phone as trusting
 
 PING = b"\r\n\r\n"  # RFC 5626 4.4.1; a P-CSCF may leave it unanswered
 REFUSAL_S = 0.05  # within which a host says that nobody has the port; loopback says so at once
@@ -35,17 +38,18 @@ async def opened_phone(sim: str, proxy: str | None, config_path: Path) -> AsyncI
     card = read_sim_file(path)
     to = _proxy(proxy or _proxy_of(config))
     own_host = await asyncio.to_thread(_own_host, to)
-    phone = _phone(card, to)
+    phone = _phone(card, to, _trust(to, config, config_path))
     end_on_signals()
-    listen = f"{_transport(to)}:{own_host}:{card.port if _transport(to) == 'udp' else 0}"
+    listen = f"udp:{own_host}:{card.port}" if _transport(to) == "udp" else f"tcp:{own_host}:0"
     try:
         await phone.open(listen)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise ConfigError(f"the phone can't open {listen}: {error.strerror or error}") from error
         raise ConfigError(f"the phone's port {card.port} is taken; does another `redoubt ue` use {path}?") from error
-    except SipError as fault:
-        raise ConfigError(f"the P-CSCF at {to} can't be reached: {fault.why}; does `redoubt up` run?") from fault
+    except FlowFailed as fault:
+        trust = " Does [network] authority hold who signed its certificate?" if _transport(to) == "tls" else ""
+        raise ConfigError(f"the P-CSCF at {to} can't be reached; does `redoubt up` run?{trust}") from fault
     try:
         yield phone
     finally:
@@ -64,10 +68,10 @@ def end_on_signals() -> None:
             loop.add_signal_handler(number, task.cancel)
 
 
-def _phone(card: SimFile, proxy: SipUri) -> Phone:
+def _phone(card: SimFile, proxy: SipUri, tls: TlsSettings | None) -> Phone:
     context = Context("ue", EventStream(), Clock(asyncio.get_running_loop()), SystemRandomness())
     identity = PhoneIdentity(card.impi, tuple(card.impus), card.realm, card.isim(), card.instance)
-    phone = Phone(context, identity, Stack(context), str(proxy))
+    phone = Phone(context, identity, Stack(context, tls=tls), str(proxy))
     phone.registration.attempts = 1  # whoever gave the command is told, and decides
     return phone
 
@@ -95,13 +99,24 @@ def _proxy(text: str) -> SipUri:
         uri = parse_uri(text)
     except SipError:
         uri = None
-    if not isinstance(uri, SipUri) or uri.user is not None or _transport(uri) not in ("udp", "tcp"):
-        raise ConfigError(f"{text} is no address of a P-CSCF; write sip:HOST:PORT, with ;transport=tcp if wanted")
+    if not isinstance(uri, SipUri) or uri.user is not None or _transport(uri) not in ("udp", "tcp", "tls"):
+        raise ConfigError(f"{text} is no address of a P-CSCF; write sip:HOST:PORT, with ;transport=tcp or tls")
     return uri
 
 
 def _transport(proxy: SipUri) -> str:
     return (proxy.param("transport") or "udp").lower()
+
+
+def _trust(proxy: SipUri, config: Config | None, config_path: Path) -> TlsSettings | None:
+    """Whom the phone believes to be the P-CSCF: who proves it to [network] authority, else to this machine's."""
+    if _transport(proxy) != "tls":
+        return None
+    authority = authority_of(config.network, config_path.parent / config.network.state) if config is not None else ""
+    try:
+        return trusting(authority)
+    except ValueError as error:
+        raise ConfigError(f"[network] authority: {error}") from error
 
 
 def _own_host(proxy: SipUri) -> str:

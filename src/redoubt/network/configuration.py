@@ -102,6 +102,8 @@ def _refuse_unreadable(config: Config, source: str) -> None:
             Listen.parse(to, Zone.CORE)
     except ValueError as error:
         raise ConfigError(f"{source}: {error}") from None
+    if not network.certificate and any(listen.startswith("tls:") for listen in _sip_listening(config)):
+        raise ConfigError(f"{source}: tls: needs a certificate; write [network] certificate and key")
     for section, uri in (("p-cscf", config.p_cscf.uri), ("i-cscf", config.i_cscf.uri), ("s-cscf", config.s_cscf.uri)):
         _demand_sip_uri(source, f"[{section}] uri", uri, network.realm)
     for server in config.i_cscf.servers:

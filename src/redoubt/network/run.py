@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from redoubt.config import Config, ConfigError
+from redoubt.config import Config, ConfigError, NetworkConfig
 from redoubt.cscf.icscf.icscf import ICscf
 from redoubt.cscf.pcscf.pcscf import PCscf
 from redoubt.cscf.scscf.scscf import SCscf
@@ -35,6 +35,7 @@ from redoubt.sip.uri import SipUri, parse_uri
 from redoubt.sources import Clock, Randomness, SystemRandomness
 from redoubt.transport.flow import Address, Zone
 from redoubt.transport.listen import Listen
+from redoubt.transport.tls import TlsSettings, sip_node
 
 if TYPE_CHECKING:
     from redoubt.hss.rest_server import RestServer
@@ -161,6 +162,7 @@ class Network:
     async def _build(self) -> None:
         self._access: list[tuple[Listen, Address]] = []
         self._plan_routes()
+        self._tls = self._sip_tls()
         if "hss" in self.only:
             await self._start_hss()
         if "s-cscf" in self.only:
@@ -182,6 +184,19 @@ class Network:
             self._resolver.route(host_of(uri), listen[0])
         for host, to in config.network.routes.items():
             self._resolver.route(host, to)
+
+    def _sip_tls(self) -> TlsSettings | None:
+        """What SIP nodes show on TLS; who proves to be one of this network's is trusted. Raises ConfigError."""
+        network, config = self.config.network, self.config
+        if not network.certificate:
+            return None
+        uris = (config.p_cscf.uri, config.i_cscf.uri, config.s_cscf.uri)
+        partners = frozenset(host_of(uri).partition(":")[0].lower() for uri in uris)
+        certificate, key = (str(self.directory / path) if path else "" for path in (network.certificate, network.key))
+        try:
+            return sip_node(certificate, key, authority_of(network, self.directory), partners)
+        except ValueError as error:
+            raise ConfigError(f"[network] certificate, key, authority: {error}") from error
 
     async def _start_hss(self) -> None:
         config, context = self.config, self.context.named("hss")
@@ -238,7 +253,7 @@ class Network:
     def _stack(self, name: str) -> tuple[Context, Stack]:
         context = self.context.named(name)
         trusted = frozenset(self.config.network.trusted_nodes)
-        stack = Stack(context, trusted_nodes=trusted, resolver=self._resolver)
+        stack = Stack(context, trusted_nodes=trusted, resolver=self._resolver, tls=self._tls)
         self.stacks[name] = stack
         return context, stack
 
@@ -277,6 +292,11 @@ def _why_not(error: OSError) -> str:
         case errno.EACCES:
             return "this user may not have that port; write one above 1023 under `listen`"
     return "an address under `listen` is taken or not of this machine"
+
+
+def authority_of(network: NetworkConfig, directory: Path) -> str:
+    """The path of [network] authority; empty if there is none."""
+    return str(directory / network.authority) if network.authority else ""
 
 
 def tune_memory() -> None:

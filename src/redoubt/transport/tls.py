@@ -42,6 +42,43 @@ def mutual(certificate: str, key: str, authority: str) -> TlsSettings:
     return TlsSettings(server, client)
 
 
+def sip_node(certificate: str, key: str, authority: str, partners: frozenset[str]) -> TlsSettings:
+    """A SIP node: phones see its certificate (TS 33.203 Annex O), other nodes may show theirs (RFC 5922).
+
+    Paths of PEM files; `partners` are the names whose holders are trusted. Raises ValueError with what is wrong.
+    """
+    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), _client(authority)
+    server.minimum_version = ssl.TLSVersion.TLSv1_2
+    for context in (server, client):
+        try:
+            context.load_cert_chain(certificate, key or None)
+        except OSError as error:
+            raise ValueError(f"{certificate} with {key or 'its key'}: {error}") from error
+    if authority:
+        server.verify_mode = ssl.CERT_OPTIONAL  # phones have none
+        server.load_verify_locations(authority)
+    return TlsSettings(server, client, partners)
+
+
+def phone(authority: str) -> TlsSettings:
+    """A phone: it has no certificate, and believes a P-CSCF that proves the name or address it was told."""
+    return TlsSettings(client=_client(authority))
+
+
+def _client(authority: str) -> ssl.SSLContext:
+    """Believes whom `authority` signed, or whom this machine believes."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not authority:
+        context.load_default_certs()
+        return context
+    try:
+        context.load_verify_locations(authority)
+    except OSError as error:
+        raise ValueError(f"{authority}: {error}") from error
+    return context
+
+
 def dns_names(certificate: Mapping[str, Any] | None) -> tuple[str, ...]:
     """The DNS names of a certificate, in lower case; a wildcard stays one and matches nothing (RFC 6733 13)."""
     alternatives = (certificate or {}).get("subjectAltName", ())
