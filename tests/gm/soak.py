@@ -304,7 +304,7 @@ async def probe(network: Network, handsets: list[Handset]) -> list[Handset]:
     """Phones that are registered and that the P-CSCF can't reach under protection."""
     network.probed.clear()
     wanted = [each for each in handsets if not each.busy]
-    for _ in range(4):
+    for _ in range(8):
         for each in wanted:
             way = network.associations.outgoing(each.key)
             if each.number not in network.probed and way is not None and way.flow is not None:
@@ -321,14 +321,17 @@ async def day(phones: int, hours: int) -> dict[str, object]:
     lives = [asyncio.ensure_future(each.live(hours * 3600)) for each in handsets]
     most = 0
     for hour in range(1, hours):
-        await asyncio.sleep(3600 - 4)
+        await asyncio.sleep(3600 - 8)
         if hour % 6 == 0:
             before = sum(each.state in CONFIRMED for each in network.associations.sets.values())
             network.die()
             network.start()
             assert network.taken >= before
         unreached = await probe(network, handsets)
-        assert not unreached, [(each.number, network.associations.phones.get(each.key)) for each in unreached]
+        assert not unreached, [
+            (each.number, network.associations.phones.get(each.key), each.associations.phones.get(each.key))
+            for each in unreached
+        ]
         assert network.is_consistent()
         most = max(most, len(network.associations.sets))
         assert most <= 2.2 * phones

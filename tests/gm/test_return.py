@@ -71,3 +71,45 @@ def test_a_phone_that_reboots_every_minute_is_never_refused() -> None:
         node.authenticate(BOB, port_s=31003)
 
     virtually(story)
+
+
+def test_a_phone_that_never_saw_the_200_of_its_newest_set_is_reached_on_the_next() -> None:
+    """It repeats SM7, which puts the new set into use here, gives up, and begins again on the set that it still has."""
+
+    async def story(node: Node) -> None:
+        old = node.authenticate()
+        unseen = node.authenticate(over=old)
+        node.associations.received(unseen)  # SM7 once more
+        assert (old.state, unseen.state) == (State.OLD, State.IN_USE)
+        await after(40)
+        new = node.authenticate(over=old)
+        assert (unseen.state, new.state) == (State.OLD, State.IN_USE)
+        assert node.associations.outgoing(ALICE) is new
+
+    virtually(story)
+
+
+def test_an_unseen_set_that_was_not_taken_into_use_leaves_what_protects_the_phone_alone() -> None:
+    async def story(node: Node) -> None:
+        old = node.authenticate()
+        unseen = node.authenticate(over=old)
+        new = node.authenticate(over=old)
+        assert (old.state, unseen.state, new.state) == (State.IN_USE, State.OLD, State.ESTABLISHED)
+        node.associations.received(new)
+        assert (old.state, new.state) == (State.OLD, State.IN_USE)
+
+    virtually(story)
+
+
+def test_a_second_challenge_counts_as_begun_where_the_first_did() -> None:
+    async def story(node: Node) -> None:
+        old = node.authenticate()
+        first = node.challenge(over=old)
+        node.associations.received(first)
+        again = node.challenge(over=first)
+        node.associations.failed(first)
+        node.associations.received(again)
+        assert node.associations.registered(again, IMPU, 3600)
+        assert (old.state, again.state) == (State.IN_USE, State.ESTABLISHED)
+
+    virtually(story)

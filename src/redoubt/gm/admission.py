@@ -82,6 +82,7 @@ class Admission:
         beginning = Beginning(
             phone, agreement, expand(agreement.suite, attempt.ck, attempt.ik),
             attempt.address, attempt.inner, attempt.call_id, attempt.nonce, _vouches(over),
+            _rank_of(over),
         )  # fmt: skip
         try:
             begun = self._associations.begin(beginning)
@@ -175,3 +176,10 @@ def _vouches(over: AssociationSet | None) -> bool:
     is as good as the first one was.
     """
     return over is not None and (over.vouched or over.state not in (State.TEMPORARY, State.ANSWERED))
+
+
+def _rank_of(over: AssociationSet | None) -> int | None:
+    """Of the set that the phone began on; another challenge to an answer goes back to where the first began."""
+    if over is None:
+        return None
+    return over.over_rank if over.state in (State.TEMPORARY, State.ANSWERED) else over.rank

@@ -41,8 +41,9 @@ class Phone:
 class AssociationSet:
     """Two pairs of associations, keyed by one authentication (TS 33.203 7.1). Each is used once: identity compares.
 
-    `vouched` says that the attempt began on an association of the same phone; `rank` orders sets by the success of
-    their authentication; `address` is where the phone's packets come from, `inner` what it calls itself inside.
+    `vouched` says that the attempt began on an association of the same phone, `over_rank` on which: `rank` orders sets
+    by the success of their authentication. `address` is where the phone's packets come from, `inner` what it calls
+    itself inside.
     """
 
     number: int
@@ -56,6 +57,7 @@ class AssociationSet:
     vouched: bool
     began_at: float
     ends_at: float
+    over_rank: int | None = None
     state: State = State.TEMPORARY
     rank: int = 0
     flow: Flow | None = None
@@ -112,3 +114,4 @@ class Beginning:
     call_id: str
     nonce: str
     vouched: bool = False
+    over_rank: int | None = None

@@ -187,7 +187,7 @@ class Associations:
         self._numbers += 1
         return AssociationSet(
             self._numbers, phone, beginning.agreement, beginning.keys, beginning.address, beginning.inner,
-            beginning.call_id, beginning.nonce, beginning.vouched, now, now, slot=slot,
+            beginning.call_id, beginning.nonce, beginning.vouched, now, now, beginning.over_rank, slot=slot,
         )  # fmt: skip
 
     def _enter(self, new: AssociationSet) -> None:
@@ -207,7 +207,8 @@ class Associations:
 
     def _authenticated(self, carrier: AssociationSet) -> None:
         """TS 24.229 5.2.2.2, 200 (OK). A phone that began without protection has lost or left the older sets, which end
-        at once (TS 33.203 7.4.1, 7.5); otherwise they go on until the new one is used.
+        at once (TS 33.203 7.4.1, 7.5); otherwise they go on until the new one is used. A phone begins on the newest
+        set that it has (TS 24.229 5.1.1.5.1): a newer one of ours is of an attempt whose 200 it never saw.
         """
         phone = carrier.phone
         until = self._granted(phone)
@@ -220,6 +221,10 @@ class Associations:
             for each in list(phone.sets):
                 if each is not carrier and (each.state, Event.RESTARTED) in TABLE:
                     self._apply(each, Event.RESTARTED)
+        elif carrier.over_rank is not None:
+            for each in list(phone.sets):
+                if each is not carrier and each.state in CONFIRMED and each.rank > carrier.over_rank:
+                    self._apply(each, Event.SUPERSEDED)
         self._settle(phone)
 
     def _granted(self, phone: Phone) -> float:
