@@ -131,8 +131,7 @@ class Network:
         """Stops taking requests, lets running exchanges end within `drain_s`, closes sockets and stores."""
         for stack in self.stacks.values():
             await stack.close(drain_s)
-        for task in list(self.context.tasks):
-            task.cancel()
+        await self.context.close()
         if self.s_cscf is not None:
             self.s_cscf.close()
         if self.p_cscf is not None:

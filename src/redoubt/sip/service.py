@@ -11,6 +11,7 @@ import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 from redoubt.events import Bug, EventStream, Notice, Refused
@@ -65,7 +66,18 @@ class Context:
             return
         task = asyncio.get_running_loop().create_task(self.guarded(work, call_id))
         self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        task.add_done_callback(partial(self._ended, work))
+
+    def _ended(self, work: Coroutine[Any, Any, None], task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        work.close()  # one that was cancelled before its first step has not been awaited
+
+    async def close(self) -> None:
+        """Ends the work of all nodes with these surroundings, whether it has begun or not."""
+        tasks = list(self.tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def guarded(self, work: Awaitable[None], call_id: str = "") -> None:
         """Waits for work that owes nobody a response; what goes wrong in it becomes an event."""
