@@ -58,7 +58,13 @@ class Lab:
 @asynccontextmanager
 async def lab(directory: Path, transport: str = "udp", host: str = "127.0.0.1") -> AsyncIterator[Lab]:
     """Alice's and Bob's SIM files lie where `redoubt subscriber add` puts them."""
-    network = await Network.temporary({"network": {"realm": REALM}, "p-cscf": {"listen": [f"{transport}:{host}:0"]}})
+    network = await Network.temporary(
+        {
+            "network": {"realm": REALM},
+            "p-cscf": {"listen": [f"{transport}:{host}:0"]},
+            "gm": {"listen": [f"udp:{host}:0"]},
+        }
+    )
     control = ControlServer(network.directory / "control.sock", commands(network))
     await control.start()
     assert network.hss is not None
@@ -73,6 +79,7 @@ async def lab(directory: Path, transport: str = "udp", host: str = "127.0.0.1") 
     (directory / "redoubt.toml").write_text(
         f'[network]\nrealm = "{REALM}"\nstate = "{network.directory}"\n'
         f'[p-cscf]\nlisten = ["{transport}:{host}:{address[2]}"]\n'
+        f'[gm]\nlisten = ["udp:{host}:{network.tunnel_address[1]}"]\n'
     )
     try:
         yield Lab(directory, network)

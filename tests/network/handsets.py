@@ -1,13 +1,14 @@
-"""Test phones under IPsec on a whole network on loopback, and the wire between them, which an attacker has."""
+"""Test phones under IPsec on a whole network on loopback."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar
 
 from redoubt.events import Check, Event, EventStream, MessageSeen
 from redoubt.gm.agreement import AgreementPolicy, Mode
 from redoubt.gm.association_set import AssociationSet
+from redoubt.lab.eavesdropper import Eavesdropper
 from redoubt.lab.population import Resident, residents
 from redoubt.network.run import Network
 from redoubt.phone.gm import GmOptions
@@ -15,53 +16,10 @@ from redoubt.phone.phone import Phone
 from redoubt.sip.service import Context
 from redoubt.sip.stack import Stack
 from redoubt.sources import Clock, SeededRandomness
-from redoubt.transport.flow import Address
 
 E = TypeVar("E", bound=Event)
 NAMES = ("alice", "bob", "carol")
 ANYTHING = AgreementPolicy(confidentiality=False, legacy=True, modes=(Mode.UDP_TUNNEL,))
-
-
-class Router(asyncio.DatagramProtocol):
-    """What stands between one phone and a port of the P-CSCF: it keeps all that passes, and may change or drop it."""
-
-    def __init__(self, server: Address) -> None:
-        self.server = server
-        self.address: Address = ("", 0)
-        self.seen: list[tuple[bool, bytes]] = []  # True: to the P-CSCF
-        self.change: Callable[[bool, bytes], bytes | None] = lambda _up, data: data
-        self._phone: Address | None = None
-        self._transport: asyncio.DatagramTransport | None = None
-
-    @classmethod
-    async def between(cls, server: Address) -> Self:
-        _, router = await asyncio.get_running_loop().create_datagram_endpoint(
-            lambda: cls(server), local_addr=("127.0.0.1", 0)
-        )
-        return router
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
-        self.address = transport.get_extra_info("sockname")[:2]
-
-    def datagram_received(self, data: bytes, source: Address) -> None:
-        up = source != self.server
-        if up:
-            self._phone = source
-        self.seen.append((up, data))
-        changed = self.change(up, data)
-        if changed is not None:
-            self.inject(up, changed)
-
-    def inject(self, up: bool, data: bytes) -> None:
-        """A packet of the attacker's own, to the P-CSCF or to the phone."""
-        to = self.server if up else self._phone
-        assert self._transport is not None and to is not None
-        self._transport.sendto(data, to)
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.close()
 
 
 class Field:
@@ -71,7 +29,7 @@ class Field:
         self.network = network
         self.people = {person.name: person for person in people}
         self.phones: list[Phone] = []
-        self.routers: list[Router] = []
+        self.routers: list[Eavesdropper] = []
 
     async def phone(
         self, name: str, *, gm: bool = True, policy: AgreementPolicy | None = None, seed: int = 0, routed: bool = False
@@ -82,7 +40,7 @@ class Field:
         )
         sip, tunnel = self.network.p_cscf_address, self.network.tunnel_address
         if routed:
-            self.routers += [await Router.between(sip), await Router.between(tunnel)]
+            self.routers += [await Eavesdropper.between(sip), await Eavesdropper.between(tunnel)]
             sip, tunnel = (router.address for router in self.routers[-2:])
         options = GmOptions(policy or GmOptions().policy, tunnel[1])
         proxy = f"sip:{sip[0]}:{sip[1]}"

@@ -18,6 +18,7 @@ from redoubt.events import Event, MessageSeen, Registered
 from redoubt.gm.agreement import Ends, client_list, written
 from redoubt.gm.algorithms import Encryption
 from redoubt.gm.reports import PacketsRefused
+from redoubt.lab.eavesdropper import Eavesdropper
 from redoubt.limits import HALF_OPEN_SETS_PER_SOURCE
 from redoubt.phone.challenge import first_authorization
 from redoubt.phone.gm import GmOptions
@@ -29,7 +30,7 @@ from redoubt.sip.uri import SipUri
 from redoubt.transport.flow import Clear, Flow, Zone
 
 from .client import Card, Client
-from .handsets import ANYTHING, Field, Router, field
+from .handsets import ANYTHING, Field, field
 from .test_gm import settled
 
 Attack = Callable[[Field, bool], Awaitable[bool]]
@@ -69,7 +70,7 @@ async def test_an_attack_on_the_wire_succeeds_only_without_ipsec(name: str, on: 
         assert await ON_THE_WIRE[name](net, on) is not on, net.why()
 
 
-async def pair(net: Field, on: bool) -> tuple[Phone, Phone, Router]:
+async def pair(net: Field, on: bool) -> tuple[Phone, Phone, Eavesdropper]:
     """Alice behind the attacker's router, Bob elsewhere; and what carries Alice's messages there."""
     alice = await net.registered("alice", gm=on, routed=True)
     router = net.routers[1 if on else 0]

@@ -32,17 +32,22 @@ Examples (alice and bob were made with `redoubt subscriber add`, `redoubt up` ru
   redoubt ue deregister alice
 """
 EXPIRES_S = 3600
+NO_IPSEC = "redoubt.no-ipsec"
 PATIENCE_S = 30.0  # four retransmissions at the phone's T1 of 2 s (TS 24.229 7.7)
 Doing = Callable[[Phone], Awaitable[Done]]
 
 
 @click.group(epilog=EXAMPLES)
 def command() -> None:
-    """A test phone: registers with IMS AKA, calls, answers, sends messages.
+    """A test phone: registers with IMS AKA under IPsec, calls, answers, sends messages.
 
-    SIM is the name of a subscriber or the path of a SIM file. The phone keeps its port, its instance and the card's
+    SIM is the name of a subscriber or the path of a SIM file. The phone keeps its ports, its instance and the card's
     sequence numbers in that file, so that one command can end what another began.
     """
+
+
+def _note_no_ipsec(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    context.meta[NO_IPSEC] = wanted
 
 
 def phone_options(verb: Callable[..., None]) -> Callable[..., None]:
@@ -50,6 +55,10 @@ def phone_options(verb: Callable[..., None]) -> Callable[..., None]:
     for option in (
         json_option,
         config_option,
+        click.option(
+            "--no-ipsec", is_flag=True, expose_value=False, callback=_note_no_ipsec,
+            help="Stay in the clear; for [access] policy aka-without-ipsec.",
+        ),
         click.option("--proxy", help="The P-CSCF, e.g. sip:192.0.2.1:5060; default: the one in the configuration."),
         click.argument("sim"),
     ):
@@ -172,9 +181,10 @@ def _silent(_sentence: str) -> None:
 
 def _do(sim: str, proxy: str | None, config_path: Path, as_json: bool, doing: Doing) -> None:
     """Opens the phone, does what the verb does, prints it; exit status 1 when the network refused."""
+    ipsec = not click.get_current_context().meta[NO_IPSEC]
 
     async def work() -> Done:
-        async with opened_phone(sim, proxy, config_path) as phone:
+        async with opened_phone(sim, proxy, config_path, ipsec=ipsec) as phone:
             return await doing(phone)
 
     try:

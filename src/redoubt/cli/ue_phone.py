@@ -13,7 +13,9 @@ from typing import Any
 from redoubt.cli.output import opened
 from redoubt.config import Config, ConfigError
 from redoubt.events import EventStream
+from redoubt.network.gm import policy_of
 from redoubt.network.run import authority_of
+from redoubt.phone.gm import GmOptions
 from redoubt.phone.identity import PhoneIdentity
 from redoubt.phone.phone import Phone
 from redoubt.phone.sim_file import SimFile, read_sim_file, write_sim_file
@@ -32,13 +34,14 @@ REFUSAL_S = 0.05  # within which a host says that nobody has the port; loopback 
 
 
 @asynccontextmanager
-async def opened_phone(sim: str, proxy: str | None, config_path: Path) -> AsyncIterator[Phone]:
-    """The phone of a SIM, open. Its card and port go back into the file, whatever happened. Raises ConfigError."""
+async def opened_phone(sim: str, proxy: str | None, config_path: Path, *, ipsec: bool) -> AsyncIterator[Phone]:
+    """The phone of a SIM, open. Its card and ports go back into the file, whatever happened. Raises ConfigError."""
     path, config = _sim_path(sim, config_path)
     card = read_sim_file(path)
     to = _proxy(proxy or _proxy_of(config))
     own_host = await asyncio.to_thread(_own_host, to)
-    phone = _phone(card, to, _trust(to, config, config_path))
+    gm = _gm(card, config, ":" in to.address) if ipsec and _transport(to) != "tls" else None
+    phone = _phone(card, to, _trust(to, config, config_path), gm)
     end_on_signals()
     listen = f"udp:{own_host}:{card.port}" if _transport(to) == "udp" else f"tcp:{own_host}:0"
     try:
@@ -55,6 +58,7 @@ async def opened_phone(sim: str, proxy: str | None, config_path: Path) -> AsyncI
     finally:
         card.sequence, card.port = list(phone.identity.isim.state), phone.line.flow.local[1]
         card.instance = phone.line.instance
+        card.protected_port = phone.line.gm.port if phone.line.gm is not None else card.protected_port
         write_sim_file(path, card)
         await phone.close()
 
@@ -68,10 +72,21 @@ def end_on_signals() -> None:
             loop.add_signal_handler(number, task.cancel)
 
 
-def _phone(card: SimFile, proxy: SipUri, tls: TlsSettings | None) -> Phone:
+def _gm(card: SimFile, config: Config | None, is_ipv6: bool) -> GmOptions | None:
+    """IPsec as the configuration has it, by the algorithms that it allows; None if it has none of that family."""
+    if config is None:
+        return GmOptions(server_port=card.protected_port)
+    for text in config.gm.listen:
+        listen = Listen.parse(text, Zone.ACCESS)
+        if (":" in listen.host) == is_ipv6:
+            return GmOptions(policy_of(config.gm, "ipsec"), listen.port, card.protected_port)
+    return None
+
+
+def _phone(card: SimFile, proxy: SipUri, tls: TlsSettings | None, gm: GmOptions | None) -> Phone:
     context = Context("ue", EventStream(), Clock(asyncio.get_running_loop()), SystemRandomness())
     identity = PhoneIdentity(card.impi, tuple(card.impus), card.realm, card.isim(), card.instance)
-    phone = Phone(context, identity, Stack(context, tls=tls), str(proxy))
+    phone = Phone(context, identity, Stack(context, tls=tls), str(proxy), gm=gm)
     phone.registration.attempts = 1  # whoever gave the command is told, and decides
     return phone
 

@@ -102,6 +102,7 @@ class Call:
         loop = asyncio.get_running_loop()
         gives_up = loop.time() + 64 * T1_S
         while True:
+            began = loop.time()
             response = await self._reinvite_once(direction)
             after = response.first(RETRY_AFTER)
             if response.status == 491:
@@ -110,7 +111,7 @@ class Call:
                 await asyncio.sleep(after.seconds)
             else:
                 break
-            if loop.time() > gives_up or self.state is CallState.ENDED:
+            if began > gives_up or self.state is CallState.ENDED:
                 break
         if response.status in (408, 481):
             self.finish(response.status, "the dialog is gone (RFC 3261 12.2.1.2)")

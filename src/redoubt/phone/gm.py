@@ -37,10 +37,13 @@ SERVES = frozenset({State.ANSWERED, State.ESTABLISHED, State.IN_USE, State.OLD, 
 
 @dataclass(frozen=True, slots=True)
 class GmOptions:
-    """What a phone can do: its algorithms and ways, and the P-CSCF's port for ESP in UDP."""
+    """What a phone can do: its algorithms and ways, and the P-CSCF's port for ESP in UDP. `server_port` is the phone's
+    own protected one, which it may have kept; 0: any.
+    """
 
     policy: AgreementPolicy = field(default_factory=lambda: AgreementPolicy(modes=(Mode.UDP_TUNNEL,)))
     port: int = PORT
+    server_port: int = 0
 
 
 class PhoneGm:
@@ -67,7 +70,7 @@ class PhoneGm:
         path.received, path.refused = associations.received, reports.refused
         path.exhausted = lambda worn: associations.ended(worn, Event.EXHAUSTED)
         self._path, self._associations = path, associations
-        self.renumber()
+        self.port = self._options.server_port or self._port()
 
     def close(self) -> None:
         if self._path is not None:

@@ -78,7 +78,8 @@ class Line:
             port = self.gm.port
         user = getattr(parse_uri(self.identity.impu), "user", None) or "phone"
         bracketed = f"[{host}]" if ":" in host else host
-        params = () if self.flow.transport == "udp" else (("transport", self.flow.transport),)
+        clear = self.gm is None and self.flow.transport != "udp"
+        params = (("transport", self.flow.transport),) if clear else ()
         return NameAddr(None, SipUri("sip", user, None, bracketed, port, params), ())
 
     def request(self, method: str, target: str) -> Request:

@@ -17,7 +17,7 @@ from redoubt.secret import Secret
 class SimFile(msgspec.Struct, kw_only=True):
     """Hexadecimal texts; `sequence` is the card's array of accepted sequence numbers.
 
-    `port` and `instance` are the phone's, so that it is the same phone when it is switched on again.
+    `port`, `protected_port` and `instance` are the phone's, so that it is the same phone when it is switched on again.
     """
 
     impi: str
@@ -30,6 +30,7 @@ class SimFile(msgspec.Struct, kw_only=True):
     algorithm: str = "milenage"
     sequence: list[int] = []
     port: int = 0
+    protected_port: int = 0
     instance: str = ""
 
     def __repr__(self) -> str:
