@@ -9,7 +9,7 @@ import textwrap
 import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +19,8 @@ from redoubt.sip.errors import SipError
 from redoubt.sip.uri import SipUri, parse_uri
 from redoubt.transport.flow import Zone
 from redoubt.transport.listen import Listen
+
+S = TypeVar("S", bound=Section)
 
 _DOMAIN = re.compile(r"(?!.{254})[A-Za-z0-9]([A-Za-z0-9-]{0,62})(\.[A-Za-z0-9][A-Za-z0-9-]{0,62})*")
 
@@ -33,7 +35,22 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    return from_tree(tree, str(path))
+    return _beside(path.parent, from_tree(tree, str(path)))
+
+
+def _beside(folder: Path, config: Config) -> Config:
+    """Certificates and keys are found from where the file is, whatever the working directory."""
+
+    def found(section: S, *options: str) -> S:
+        written = {option: getattr(section, option) for option in options}
+        places = {option: str(folder / file) for option, file in written.items() if file}
+        return msgspec.structs.replace(section, **places)
+
+    return msgspec.structs.replace(
+        config,
+        diameter=found(config.diameter, "certificate", "key", "authority"),
+        hss=found(config.hss, "rest_certificate", "rest_key"),
+    )
 
 
 def from_tree(tree: Mapping[str, Any], source: str = "the configuration") -> Config:
