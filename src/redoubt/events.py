@@ -107,7 +107,7 @@ class MessageSeen(Event, frozen=True, kw_only=True, tag=True, gc=False):
 
     sender: str
     receiver: str
-    transport: str  # udp, tcp, tls, internal, cx
+    transport: str  # udp, tcp, tls, esp, internal, cx
     text: str  # the SIP message, or one line for a Cx command, secrets redacted
     call_id: str = ""
 

@@ -7,10 +7,12 @@ from rich.console import Console
 from rich.text import Text
 
 from redoubt.events import Bug, Check, Event, EventStream, MessageSeen, Refused
+from redoubt.lab.eavesdropper import Eavesdropper
 from redoubt.lab.ladder import ASCII, UNICODE, Ladder
 from redoubt.lab.population import Resident, residents
 from redoubt.network.run import Network
 from redoubt.phone.call import CallState
+from redoubt.phone.gm import GmOptions
 from redoubt.phone.incoming import Answering
 from redoubt.phone.phone import Phone
 from redoubt.phone.registration import RegistrationResult
@@ -20,6 +22,7 @@ from redoubt.sources import Clock, Randomness, SystemRandomness
 
 LIMIT_S = 30.0
 RING_S, TALK_S = 0.3, 0.3
+OCTETS_A_ROW, ROWS, ROW_OCTETS = 16, 14, 74  # of the packet that is shown
 SETTLE_S = 0.3  # for the NOTIFYs that follow a de-registration
 
 
@@ -44,7 +47,7 @@ async def demo(console: Console | None = None, *, randomness: Randomness | None 
     randomness = randomness or SystemRandomness()
     events = EventStream()
     events.tracing = True
-    network = await Network.temporary(events=events, randomness=randomness)
+    network = await Network.temporary({"access": {"policy": "ipsec"}}, events=events, randomness=randomness)
     show = _Show(network, console)
     try:
         async with asyncio.timeout(LIMIT_S):
@@ -52,6 +55,7 @@ async def demo(console: Console | None = None, *, randomness: Randomness | None 
     except TimeoutError:
         show.claim("all of it ends in time", False)
     finally:
+        show.close()
         await network.close()
     show.verdict_in_words()
     return show.verdict
@@ -66,6 +70,7 @@ async def _scenes(network: Network, show: "_Show", randomness: Randomness) -> No
         for phone, name in ((alice, "Alice"), (bob, "Bob")):
             show.scene(f"{name} registers with IMS AKA (TS 33.203 6.1)")
             _claim_registration(show, name, await phone.register())
+            show.claim(f"{name}'s phone and the P-CSCF speak under IPsec", _is_protected(phone))
             await asyncio.sleep(SETTLE_S / 3)
         await _call(show, alice, bob, people[1].impu)
         for phone, name in ((alice, "Alice"), (bob, "Bob")):
@@ -84,9 +89,15 @@ def _claim_registration(show: "_Show", name: str, result: RegistrationResult) ->
     show.claim(f"{name}'s card proved who it is (RES), and is registered", result.registered)
 
 
+def _is_protected(phone: Phone) -> bool:
+    """The phone knows of no other way than its association (TS 33.203 7.1)."""
+    return phone.line.gm is not None and phone.line.gm.carrier() is not None
+
+
 async def _call(show: "_Show", alice: Phone, bob: Phone, target: str) -> None:
     show.scene("Alice calls Bob, Bob answers, Alice hangs up (TS 24.229 5.1.3, 5.4.3)")
     bob.answering = Answering(ring_s=RING_S)
+    sent = show.mark()
     call = alice.dial(target)
     show.claim("Bob's phone rings", await call.rings())
     show.claim("Bob answers", await call.answered())
@@ -97,6 +108,21 @@ async def _call(show: "_Show", alice: Phone, bob: Phone, target: str) -> None:
     show.claim("Bob sees who calls, as the network asserts it", theirs.other == alice.identity.impu)
     await call.hang_up()
     show.claim("the call is released at both ends", theirs.state is CallState.ENDED)
+    show.on_the_air(*sent)
+
+
+def beside(packet: bytes, message: str) -> list[Text]:
+    """ESP as it is on the wire, and what it holds, line by line."""
+    spi, sequence = int.from_bytes(packet[:4], "big"), int.from_bytes(packet[4:8], "big")
+    lines = [Text(f"    ESP in UDP, SPI {spi:#010x}, sequence number {sequence}, {len(packet)} octets", "dim")]
+    rows = [packet[at : at + OCTETS_A_ROW].hex(" ", 2) for at in range(8, len(packet), OCTETS_A_ROW)]
+    inside = message.split("\r\n")
+    for number, text in enumerate(inside[:ROWS]):
+        row = rows[number] if number < len(rows) else ""
+        line = Text(f"    {row:<{OCTETS_A_ROW * 5 // 2}}", "red", no_wrap=True)
+        line.append(text[:ROW_OCTETS] + ("..." if len(text) > ROW_OCTETS else ""), "green")
+        lines.append(line)
+    return [*lines, Text(f"    ... and {max(0, len(inside) - ROWS)} lines more", "dim")]
 
 
 class _Show:
@@ -110,6 +136,8 @@ class _Show:
         self._console = console
         self._names = dict(network.names)
         self._ladder: Ladder | None = None
+        self._air: list[Eavesdropper] = []
+        self._shown: list[MessageSeen] = []
         if console is not None:
             strokes = UNICODE if console.is_terminal and "utf" in console.encoding else ASCII
             self._ladder = Ladder(self._write, self._names, console.width, strokes=strokes)
@@ -117,16 +145,41 @@ class _Show:
 
     async def phone(self, person: Resident, randomness: Randomness) -> Phone:
         """A phone whose messages the P-CSCF's side shows, and whose own findings are shown too."""
-        number = sum(name.startswith("ue-") for name in self._names.values()) + 1
+        number = len(self._air) + 1
         stream = EventStream()
         stream.listen(self._happened)
         context = Context(f"ue-{number}", stream, Clock(asyncio.get_running_loop()), randomness)
         host, port = self._network.p_cscf_address
-        phone = Phone(context, person.card(), Stack(context), f"sip:{host}:{port}")
+        air = await Eavesdropper.between(self._network.tunnel_address)
+        self._air.append(air)
+        options = GmOptions(port=air.address[1])
+        phone = Phone(context, person.card(), Stack(context), f"sip:{host}:{port}", gm=options)
         await phone.open(f"udp:{host}:0")
-        local = phone.line.flow.local
-        self._names[f"{local[0]}:{local[1]}"] = f"ue-{number}"
+        assert phone.line.gm is not None
+        for own in (phone.line.flow.local[1], phone.line.gm.port):
+            self._names[f"{host}:{own}"] = f"ue-{number}"
         return phone
+
+    def mark(self) -> tuple[int, int]:
+        """How much of the first phone passed so far: packets on the air, and messages inside."""
+        return len(self._air[0].seen), len(self._shown)
+
+    def on_the_air(self, packets: int, messages: int) -> None:
+        """The packet after a mark beside the INVITE that it holds; and that no packet of any call could be read."""
+        packet = next(data for up, data in self._air[0].seen[packets:] if up)
+        invite = next(event.text for event in self._shown[messages:] if event.text.startswith("INVITE"))
+        if self._ladder is not None:
+            self._flush()
+            self._write(Text())
+            self._write(Text("What an eavesdropper has of Alice's INVITE, beside what it is (RFC 4303, RFC 3948)", "bold"))
+            for line in beside(packet, invite):
+                self._write(line)
+        every = b"".join(data for air in self._air for _, data in air.seen)
+        self.claim("nothing of it can be read on the air", not any(word in every for word in (b"SIP/2.0", b"INVITE")))
+
+    def close(self) -> None:
+        for air in self._air:
+            air.close()
 
     def scene(self, title: str) -> None:
         if self._ladder is not None:
@@ -159,7 +212,9 @@ class _Show:
                 self._console.print(line, soft_wrap=True)
 
     def _happened(self, event: Event) -> None:
-        self.verdict.messages += isinstance(event, MessageSeen)
+        if isinstance(event, MessageSeen):
+            self.verdict.messages += 1
+            self._shown.append(event)
         if isinstance(event, Bug | Refused) or (isinstance(event, Check) and not event.passed):
             self.troubles.append(event)
         if self._ladder is not None:

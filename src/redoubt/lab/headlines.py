@@ -42,7 +42,7 @@ def facts_of(transport: str, text: str) -> str:
         found = [*_of_request(message)] if isinstance(message, Request) else [*_of_response(message)]
     except SipError:
         return "unreadable"
-    return ", ".join(found)
+    return ", ".join(["ESP", *found] if transport == "esp" else found)
 
 
 def _of_request(request: Request) -> Iterator[str]:
@@ -67,6 +67,10 @@ def _of_register(request: Request) -> Iterator[str]:
         indication = authorization.param("integrity-protected")
         if indication is not None:
             yield f"integrity-protected={indication}"
+    if request.has("Security-Client"):
+        yield "Security-Client"
+    if request.has("Security-Verify"):
+        yield "Security-Verify"
     if request.first(EXPIRES) == 0:
         yield "Expires 0"
     if request.has(PATH.name):
@@ -89,6 +93,8 @@ def _of_response(response: Response) -> Iterator[str]:
         keys = [name for name in ("ck", "ik") if challenge.param(name) is not None]
         yield "nonce" + "".join(f", {name}" for name in keys) if keys else "nonce; no ck, no ik"
         yield challenge.param("algorithm") or "MD5"
+        if response.has("Security-Server"):
+            yield "Security-Server"
         return
     if response.cseq.method == "REGISTER" and response.is_success:
         contact = response.first(CONTACT)

@@ -1,5 +1,7 @@
 """Gm as the configuration has it: the operator's policy, the association sets and the ways that their packets take."""
 
+from collections.abc import Iterable
+
 from redoubt.config import AccessPolicy, Config, ConfigError, GmConfig
 from redoubt.cscf.pcscf.gm import Gm
 from redoubt.gm.admission import Admission
@@ -13,6 +15,7 @@ from redoubt.gm.states import Event
 from redoubt.gm.udp_tunnel import open_udp_tunnel
 from redoubt.gm.user_space import UserSpacePath
 from redoubt.sip.service import Context
+from redoubt.sip.stack_wire import named
 from redoubt.transport.flow import Address, Flow, Zone
 from redoubt.transport.listen import Listen
 from redoubt.transport.udp import OnDatagram
@@ -23,12 +26,17 @@ class Tunnels:
 
     def __init__(self, tunnels: list[UserSpacePath], own: list[str]) -> None:
         self._tunnels = tunnels
+        self._own = own
         self._of_family = {":" in address: tunnel for tunnel, address in zip(tunnels, own, strict=True)}
 
     @property
     def addresses(self) -> list[Address]:
         """Where they listen."""
         return [tunnel.local for tunnel in self._tunnels]
+
+    def places_inside(self, ports: Iterable[int]) -> list[str]:
+        """Where phones find the P-CSCF inside, as events name it."""
+        return [named((address, port)) for address in self._own for port in ports]
 
     def install(self, association_set: AssociationSet) -> Flow:
         return self._of(association_set).install(association_set)

@@ -237,6 +237,8 @@ class Network:
         realm = self.config.network.realm
         opened = await open_gm(context, self.config, stack.serves(self._from_phone))
         gm, self.tunnels = opened or (None, None)
+        if self.tunnels is not None:
+            self.names |= dict.fromkeys(self.tunnels.places_inside(self.config.gm.server_ports), "p-cscf")
         self.p_cscf = PCscf(context, config, realm, config.uri, self._next(context, stack), stack.outbound, gm)
         for text in config.listen:
             listen = Listen.parse(text, Zone.ACCESS)

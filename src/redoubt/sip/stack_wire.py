@@ -2,7 +2,7 @@
 
 from redoubt.events import MessageSeen
 from redoubt.sip.service import Context
-from redoubt.transport.flow import Address, Flow
+from redoubt.transport.flow import Address, EspAssociation, Flow
 
 HIDDEN = ('ck="', 'ik="')  # TS 24.229 7.2A.1: keys that the S-CSCF gives to the P-CSCF in a challenge
 
@@ -18,11 +18,11 @@ class Wire:
         """Raises FlowFailed."""
         flow.send(data)
         if self._events.tracing:
-            self._show(flow.local, flow.remote, flow.transport, data)
+            self._show(flow.local, flow.remote, _carrier(flow), data)
 
     def received(self, flow: Flow, data: bytes) -> None:
         """Shows a message that came in. Ask for it only while tracing."""
-        self._show(flow.remote, flow.local, flow.transport, data)
+        self._show(flow.remote, flow.local, _carrier(flow), data)
 
     def _show(self, sender: Address, receiver: Address, transport: str, data: bytes) -> None:
         text = data.decode("utf-8", "replace")
@@ -37,6 +37,10 @@ class Wire:
                 call_id=_call_id(text),
             )
         )
+
+
+def _carrier(flow: Flow) -> str:
+    return "esp" if isinstance(flow.security, EspAssociation) else flow.transport
 
 
 def named(address: Address) -> str:
