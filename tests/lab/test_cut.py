@@ -4,17 +4,21 @@ import asyncio
 
 import pytest
 
+from redoubt.config import AccessPolicy
 from redoubt.lab.seed_world import CORE_HOST, P_CSCF_HOST, World
 from redoubt.sim import Network as Wire
 from redoubt.sim import run
 
 
+@pytest.mark.parametrize("access", ["ipsec", "aka-without-ipsec"])
 @pytest.mark.parametrize("cut_off", ["phone", "p-cscf"])
-def test_who_was_cut_off_beyond_a_registration_hears_of_the_end_of_the_next_one(cut_off: str) -> None:
+def test_who_was_cut_off_beyond_a_registration_hears_of_the_end_of_the_next_one(
+    cut_off: str, access: AccessPolicy
+) -> None:
     """RFC 6665 4.2.2: the S-CSCF forgets a watcher whom it can't tell of the end."""
 
     async def main(wire: Wire) -> None:
-        world = await World.build(wire, 1, hosts=2, tracing=False)
+        world = await World.build(wire, 1, hosts=2, tracing=False, access=access)
         [alice] = world.handsets
         assert (await alice.phone.register(600, subscribe=True)).registered
         await asyncio.sleep(5)

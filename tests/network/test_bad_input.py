@@ -159,9 +159,9 @@ async def test_an_unknown_header_is_carried_to_the_called_phone() -> None:
         assert (await bob.request("MESSAGE")).get("X-Unheard-Of") == 'who; knows="what" <it> is'
 
 
-@pytest.mark.parametrize("extension", ["sec-agree", "no-such-thing"])
-async def test_an_extension_that_is_required_of_the_proxy_and_not_known_is_420(extension: str) -> None:
+async def test_an_extension_that_is_required_of_the_proxy_and_not_known_is_420() -> None:
     """RFC 3261 16.3 step 5."""
+    extension = "no-such-thing"
     async with home() as net:
         phone = await net.phone("alice")
         answer = await phone.ask(phone.register(None, ("Proxy-Require", extension)))
