@@ -142,7 +142,7 @@ class Net:
         context = Context(name, EventStream(), clock, SeededRandomness(len(self.nodes)))
         node = self._node(context, name)
         node.connect_to(DiameterPeer(identity=HSS_HOST, realm=REALM, connect=where))
-        assert await node.connected(5.0)
+        assert await node.connected(30.0)
         return Server(context, node)
 
 

@@ -72,7 +72,7 @@ class Wired:
         """One that is connected to the HSS, or to another node."""
         node = self._node(identity, self.context_of(identity))
         node.connect_to(DiameterPeer(identity=to, realm=REALM, connect=where or self.where))
-        assert await node.connected(5.0)
+        assert await node.connected(30.0)
         return node
 
     def context_of(self, identity: str) -> Context:

@@ -152,5 +152,5 @@ async def parts(
     )
     stack.push_async_callback(cscfs.close)
     for node in cscfs.diameter.nodes.values():
-        assert await node.connected(5.0)
+        assert await node.connected(30.0)
     return cscfs, hss

@@ -9,7 +9,7 @@ from redoubt.transport.flow import Address
 
 from .client import Card, Client
 
-WAIT_S = 5.0
+WAIT_S = 30.0
 
 
 class Stream(Client):

@@ -260,15 +260,15 @@ async def test_two_processes_are_a_network(tmp_path: Path) -> None:
             await asyncio.to_thread(appears, state / name)
         host, port = config.p_cscf.listen[0].removeprefix("udp:").split(":")
         phone = await Client.open(card, (host, int(port)))
-        statuses: list[int] = []
-        while len(statuses) < 40 and 200 not in statuses:  # the one that came first tries again after a second
+        for _ in range(300):  # the process that came first tries again after a second, then ever more rarely
             with contextlib.suppress(TimeoutError):  # a datagram of a raw phone is sent once
-                statuses.append((await phone.registers()).status)
+                if (status := (await phone.registers()).status) == 200:
+                    break
             await asyncio.sleep(0.2)
-        assert statuses[-1] == 200, statuses
+        assert status == 200
         phone.close()
     finally:
         for process in running:
             process.send_signal(signal.SIGTERM)
         for process in running:
-            await asyncio.to_thread(process.wait, 20)
+            await asyncio.to_thread(process.wait, 120)

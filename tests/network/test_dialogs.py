@@ -1,5 +1,6 @@
 """Calls that others try to end or to take over, and requests that multiply: rows 68 to 76."""
 
+import asyncio
 import math
 import re
 
@@ -149,12 +150,12 @@ async def test_max_breadth_is_split_and_runs_out() -> None:
         assert (await second.registers()).status == 200
         request = bob.make("MESSAGE", net.impu("alice"), None, ("Max-Breadth", "1"))
         bob.send(request)
-        took, other = first, second
-        try:
-            received = await first.request("MESSAGE", 0.3)
-        except TimeoutError:
-            took, other = second, first
-            received = await second.request("MESSAGE", 0.3)
+        waiting = {asyncio.ensure_future(phone.request("MESSAGE")): phone for phone in (first, second)}
+        done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        (came,), (other,) = done, [waiting[task] for task in pending]
+        took, received = waiting[came], came.result()
+        for task in pending:
+            task.cancel()
         assert await other.hears_nothing(0.1)
         took.respond(received, 200)
         assert (await bob.final(request)).status in (200, 440)

@@ -59,8 +59,8 @@ async def apart(office: Office, hss_names: tuple[str, ...], cscf_names: tuple[st
         yield made
 
 
-async def up(net: Home) -> list[bool]:
-    return [await node.connected(1) for node in net.network.diameter.nodes.values()]
+async def up(net: Home, wait_s: float = 30.0) -> list[bool]:
+    return [await node.connected(wait_s) for node in net.network.diameter.nodes.values()]
 
 
 def broken(net: Home) -> set[str]:
@@ -95,7 +95,7 @@ async def test_who_does_not_prove_its_identity_gets_no_connection(
     tmp_path: Path, hss_names: tuple[str, ...], cscf_names: tuple[str, ...]
 ) -> None:
     async with apart(Office(tmp_path), hss_names, cscf_names) as net:
-        assert await up(net) == [False, False]
+        assert await up(net, 1.0) == [False, False]
         assert "the certificate holds the peer's Diameter identity" in broken(net)
         alice = await net.phone("alice")
         assert (await alice.ask(alice.register())).status >= 500

@@ -72,7 +72,7 @@ async def two_hsss(url: str, directory: Path) -> AsyncIterator[tuple[Home, list[
         )
         parts.append(cscfs)
         for node in cscfs.diameter.nodes.values():
-            assert await node.connected(10.0)
+            assert await node.connected(60.0)
         assert parts[0].hss is not None
         net = Home(cscfs, parts[0].hss, parts[0].directory)
         await net.hss.administration.add(subscribers(net.realm, ("alice", "bob")))

@@ -115,7 +115,7 @@ async def test_the_diameter_between_an_application_server_and_the_hss_is_clean(t
     await hss.listen(f"tcp:127.0.0.1:{port}")
     connect = f"tcp:127.0.0.1:{port}"
     server.connect_to(DiameterPeer(identity=hss.identity, realm=hss.realm, applications=("sh",), connect=connect))
-    assert await server.connected(5.0)
+    assert await server.connected(30.0)
     user, values = UserIdentity("sip:alice@ims.test"), ShData(repository=(Repository("barring", 1, "<on/>"),))
     for asker, command, write, asked in (
         (server, "UDR", write_udr, Pull(user, (0, 17), ("barring",), 2, "sip:as.ims.test", "alice@ims.test")),

@@ -23,7 +23,7 @@ def campaign(folder: Path, lives: int, synchronous: str, more: dict[str, str]) -
     """The report of a campaign in a process of its own."""
     command = [sys.executable, "-m", "hss.crash.campaign", str(folder), str(lives), str(SEED), synchronous]
     where = {**os.environ, **more, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(command, capture_output=True, text=True, env=where, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, env=where, timeout=900)
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
