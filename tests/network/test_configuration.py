@@ -1,6 +1,7 @@
 """What an operator writes in redoubt.toml is taken, or refused with what to write instead."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,3 +27,25 @@ def test_certificates_are_found_from_where_redoubt_toml_is(tmp_path: Path, monke
     assert config.diameter.certificate == f"{tmp_path}/tls/own.pem"
     assert config.diameter.key == f"{tmp_path}/tls/own.key"
     assert config.diameter.authority == ""
+
+
+@pytest.mark.parametrize(
+    ("tree", "said"),
+    [
+        ({"network": {"realm": "bad realm"}}, "[network] realm: 'bad realm' is no domain name; write one like ims."),
+        ({"network": {"realm": ""}}, "[network] realm: '' is no domain name"),
+        ({"network": {"trusted-nodes": ["foo"]}}, "[network] trusted-nodes: 'foo' is no IP address"),
+        ({"network": {"routes": {"a.example": "bar"}}}, "'bar' is not TRANSPORT:HOST:PORT; write for example udp:"),
+        ({"p-cscf": {"listen": ["udp:127.0.0.1:99999"]}}, "is not TRANSPORT:HOST:PORT"),
+        ({"p-cscf": {"uri": "pcscf"}}, "[p-cscf] uri: 'pcscf' is no SIP URI; write sip:NAME."),
+        ({"p-cscf": {"home-entry": "tel:+1"}}, "[p-cscf] home-entry: 'tel:+1' is no SIP URI"),
+        ({"i-cscf": {"servers": [{"uri": "x y"}]}}, "[i-cscf] servers: 'x y' is no SIP URI"),
+        ({"s-cscf": {"min-expires": "x"}}, "[s-cscf] min-expires: Expected `int`, got `str`; write for example"),
+        ({"s-cscf": {"reauthenticate": "no"}}, '; write for example reauthenticate = "always"'),
+        ({"p-cscf": {"listen": ["foo:1"]}}, "[p-cscf] listen[0]: Expected `str` matching"),
+    ],
+)
+def test_what_a_type_cannot_tell_is_refused_by_its_option(tree: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError) as wrong:
+        from_tree(tree, "redoubt.toml")
+    assert str(wrong.value).startswith("redoubt.toml: ") and said in str(wrong.value)

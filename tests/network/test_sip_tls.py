@@ -105,6 +105,7 @@ def client(tmp_path: Path, signer: trustme.CA | None = None, name: str = "") -> 
     return context
 
 
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion")  # to offer what must be refused
 async def test_bad_certificates_old_versions_and_clear_text_get_no_answer(
     tmp_path: Path, authority: trustme.CA
 ) -> None:

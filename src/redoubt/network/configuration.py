@@ -59,12 +59,22 @@ def from_tree(tree: Mapping[str, Any], source: str = "the configuration") -> Con
     try:
         config = msgspec.convert(tree, Config)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{source}: {error}") from None
+        raise ConfigError(f"{source}: {_located(str(error))}") from None
     config = _with_realm(config)
     _refuse_unreadable(config, source)
     _refuse_unsafe(config, source)
     _refuse_telling(config, source)
     return config
+
+
+def _located(error: str) -> str:
+    """What msgspec found, at the option's name in the file, with a value that would do."""
+    found = re.fullmatch(r"(.*) - at `\$\.([\w-]+)\.([\w-]+)(.*)`", error, re.DOTALL)
+    if found is None:
+        return error
+    wrong, section, option, within = found.groups()
+    default = msgspec.to_builtins(Config()).get(section, {}).get(option)
+    return f"[{section}] {option}{within}: {wrong}; write for example {option} = {_toml(default)}"
 
 
 def _refuse_unknown_keys(tree: Mapping[str, Any], source: str) -> None:
@@ -211,7 +221,7 @@ def rendered(config: Config) -> str:
         parts.append(f"\n# {(type(table).__doc__ or '').strip()}\n[{section.encode_name}]\n")
         help_of = _help(type(table))
         for option in msgspec.structs.fields(type(table)):
-            for line in textwrap.wrap(help_of.get(option.name, ""), 110):
+            for line in textwrap.wrap(" ".join(help_of.get(option.name, "").split()), 110):
                 parts.append(f"# {line}\n")
             parts.append(f"{option.encode_name} = {_toml(msgspec.to_builtins(getattr(table, option.name)))}\n")
     return "".join(parts)
