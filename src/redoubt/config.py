@@ -72,8 +72,7 @@ class NetworkConfig(Section, frozen=True):
     routes: dict[str, str] = {}
     """Static next hops instead of DNS: host name = "udp:HOST:PORT"."""
     certificate: str = ""
-    """PEM file of the certificate chain that SIP nodes show where they listen on tls: (RFC 5922), relative to the state
-    directory."""
+    """PEM file of the certificate chain that SIP nodes show where they listen on tls: (RFC 5922)."""
     key: str = ""
     """PEM file of its private key."""
     authority: str = ""

@@ -75,10 +75,9 @@ async def lab(directory: Path, transport: str = "udp", host: str = "127.0.0.1") 
             impi=person.impi, impus=[person.impu], realm=REALM, k=person.k.reveal().hex(), opc=person.opc.reveal().hex()
         )
         write_sim_file(network.directory / "sim" / f"{name}.json", sim)
-    address = next(place for place, name in network.names.items() if name == "p-cscf").rpartition(":")
     (directory / "redoubt.toml").write_text(
         f'[network]\nrealm = "{REALM}"\nstate = "{network.directory}"\n'
-        f'[p-cscf]\nlisten = ["{transport}:{host}:{address[2]}"]\n'
+        f'[p-cscf]\nlisten = ["{transport}:{host}:{network.p_cscf_by(transport)[1]}"]\n'
         f'[gm]\nlisten = ["udp:{host}:{network.tunnel_address[1]}"]\n'
     )
     try:

@@ -41,9 +41,8 @@ async def network(folder: Path) -> AsyncIterator[tuple[Network, tuple[str, int]]
         "network": {"realm": REALM, "trusted-nodes": ["192.0.2.1"], **certificates},
         "p-cscf": {"listen": ["tls:127.0.0.1:0"], "core": ["tls:127.0.0.1:0"]},
     })  # fmt: skip
-    gm, _core = [place for place, name in made.names.items() if name == "p-cscf"][-2:]
     try:
-        yield made, ("127.0.0.1", int(gm.rpartition(":")[2]))
+        yield made, made.p_cscf_by("tls")
     finally:
         await made.close()
 

@@ -14,7 +14,6 @@ from redoubt.cli.output import opened
 from redoubt.config import Config, ConfigError
 from redoubt.events import EventStream
 from redoubt.network.gm import policy_of
-from redoubt.network.run import authority_of
 from redoubt.phone.gm import GmOptions
 from redoubt.phone.identity import PhoneIdentity
 from redoubt.phone.phone import Phone
@@ -41,7 +40,7 @@ async def opened_phone(sim: str, proxy: str | None, config_path: Path, *, ipsec:
     to = _proxy(proxy or _proxy_of(config))
     own_host = await asyncio.to_thread(_own_host, to)
     gm = _gm(card, config, ":" in to.address) if ipsec and _transport(to) != "tls" else None
-    phone = _phone(card, to, _trust(to, config, config_path), gm)
+    phone = _phone(card, to, _trust(to, config), gm)
     end_on_signals()
     listen = f"udp:{own_host}:{card.port}" if _transport(to) == "udp" else f"tcp:{own_host}:0"
     try:
@@ -123,13 +122,12 @@ def _transport(proxy: SipUri) -> str:
     return (proxy.param("transport") or "udp").lower()
 
 
-def _trust(proxy: SipUri, config: Config | None, config_path: Path) -> TlsSettings | None:
+def _trust(proxy: SipUri, config: Config | None) -> TlsSettings | None:
     """Whom the phone believes to be the P-CSCF: who proves it to [network] authority, else to this machine's."""
     if _transport(proxy) != "tls":
         return None
-    authority = authority_of(config.network, config_path.parent / config.network.state) if config is not None else ""
     try:
-        return trusting(authority)
+        return trusting(config.network.authority if config is not None else "")
     except ValueError as error:
         raise ConfigError(f"[network] authority: {error}") from error
 

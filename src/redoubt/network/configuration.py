@@ -48,6 +48,7 @@ def _beside(folder: Path, config: Config) -> Config:
 
     return msgspec.structs.replace(
         config,
+        network=found(config.network, "certificate", "key", "authority"),
         diameter=found(config.diameter, "certificate", "key", "authority"),
         hss=found(config.hss, "rest_certificate", "rest_key"),
     )

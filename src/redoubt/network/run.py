@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from redoubt.config import Config, ConfigError, NetworkConfig
+from redoubt.config import Config, ConfigError
 from redoubt.cscf.icscf.icscf import ICscf
 from redoubt.cscf.pcscf.pcscf import PCscf
 from redoubt.cscf.scscf.scscf import SCscf
@@ -119,7 +119,11 @@ class Network:
     @property
     def p_cscf_address(self) -> Address:
         """Where phones reach the P-CSCF by UDP."""
-        return next(address for listen, address in self._access if listen.transport == "udp")
+        return self.p_cscf_by("udp")
+
+    def p_cscf_by(self, transport: str) -> Address:
+        """Where phones reach the P-CSCF by that transport, unprotected by IPsec."""
+        return next(address for listen, address in self._access if listen.transport == transport)
 
     @property
     def tunnel_address(self) -> Address:
@@ -191,9 +195,8 @@ class Network:
             return None
         uris = (config.p_cscf.uri, config.i_cscf.uri, config.s_cscf.uri)
         partners = frozenset(host_of(uri).partition(":")[0].lower() for uri in uris)
-        certificate, key = (str(self.directory / path) if path else "" for path in (network.certificate, network.key))
         try:
-            return sip_node(certificate, key, authority_of(network, self.directory), partners)
+            return sip_node(network.certificate, network.key, network.authority, partners)
         except ValueError as error:
             raise ConfigError(f"[network] certificate, key, authority: {error}") from error
 
@@ -293,11 +296,6 @@ def _why_not(error: OSError) -> str:
         case errno.EACCES:
             return "this user may not have that port; write one above 1023 under `listen`"
     return "an address under `listen` is taken or not of this machine"
-
-
-def authority_of(network: NetworkConfig, directory: Path) -> str:
-    """The path of [network] authority; empty if there is none."""
-    return str(directory / network.authority) if network.authority else ""
 
 
 def tune_memory() -> None:
