@@ -248,6 +248,9 @@ class GmConfig(Section, frozen=True):
     """Protected server ports that phones are given."""
     client_ports: tuple[Port, Port] = (20_000, 59_999)
     """First and last of the protected client ports."""
+    memory: str = "/dev/shm"  # noqa: S108 - the file there is checked
+    """Directory of a memory file system where associations and registrations outlive the P-CSCF's process, so that the
+    next one goes on with them; empty: phones register again."""
 
 
 class TestConfig(Section, frozen=True):

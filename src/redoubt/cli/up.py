@@ -55,7 +55,7 @@ def command(only: str, config_path: Path, as_json: bool) -> None:
 
 async def _serve(config: Config, directory: Path, only: list[str], as_json: bool) -> None:
     _allow_connections()
-    network = await Network.start(config, directory, only=only)
+    network = await Network.start(config, directory, only=only, resumes=True)
     tune_memory()
     network.context.events.listen(_alarm)
     name = "control.sock" if "hss" in only else f"control-{'-'.join(only)}.sock"

@@ -122,6 +122,11 @@ class Ledger:
     def free(self) -> int:
         return len(self._free) + self._count - self._used
 
+    @property
+    def is_empty(self) -> bool:
+        """Nothing waits here for another process."""
+        return len(self._free) == self._used
+
     def taken(self, kind: Kind = Kind.SET) -> Iterator[Slot]:
         """Slots with a record, as a former process left them."""
         free = set(self._free)

@@ -1,6 +1,8 @@
 """Gm as the configuration has it: the operator's policy, the association sets and the ways that their packets take."""
 
 from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
 
 from redoubt.config import AccessPolicy, Config, ConfigError, GmConfig
 from redoubt.cscf.pcscf.gm import Gm
@@ -10,14 +12,18 @@ from redoubt.gm.algorithms import Suite
 from redoubt.gm.allocation import Allocator
 from redoubt.gm.association_set import AssociationSet, PathFailed, Role, Usage
 from redoubt.gm.associations import Associations
+from redoubt.gm.ledger import Keepsakes, Ledger
 from redoubt.gm.reports import Reports
+from redoubt.gm.restart import resume
 from redoubt.gm.states import Event
 from redoubt.gm.udp_tunnel import open_udp_tunnel
 from redoubt.gm.user_space import UserSpacePath
+from redoubt.limits import LEDGER_SLOT_OCTETS, LEDGER_SLOTS
 from redoubt.sip.service import Context
 from redoubt.sip.stack_wire import named
 from redoubt.transport.flow import Address, Flow, Zone
 from redoubt.transport.listen import Listen
+from redoubt.transport.memory_file import MemoryFile, MemoryFileError
 from redoubt.transport.udp import OnDatagram
 
 
@@ -27,6 +33,8 @@ class Tunnels:
     def __init__(self, tunnels: list[UserSpacePath], own: list[str]) -> None:
         self._tunnels = tunnels
         self._own = own
+        self.memory: MemoryFile | None = None
+        self.ledger: Ledger | None = None
         self._of_family = {":" in address: tunnel for tunnel, address in zip(tunnels, own, strict=True)}
 
     @property
@@ -50,6 +58,10 @@ class Tunnels:
     def close(self) -> None:
         for tunnel in self._tunnels:
             tunnel.close()
+        if self.memory is not None:
+            if self.ledger is None or self.ledger.is_empty:
+                self.memory.remove()
+            self.memory.close()
 
     def _of(self, association_set: AssociationSet) -> UserSpacePath:
         tunnel = self._of_family.get(":" in association_set.inner)
@@ -58,8 +70,12 @@ class Tunnels:
         return tunnel
 
 
-async def open_gm(context: Context, config: Config, receive: OnDatagram) -> tuple[Gm, Tunnels] | None:
-    """Opens the tunnels; None where the configuration has none. Raises ConfigError and OSError."""
+async def open_gm(
+    context: Context, config: Config, receive: OnDatagram, memory: Path | None = None
+) -> tuple[Gm, Tunnels] | None:
+    """Opens the tunnels; None where the configuration has none. With `memory` the association sets of a former process
+    go on. Raises ConfigError and OSError.
+    """
     policy = policy_of(config.gm, config.access.policy)
     if not config.gm.listen:
         if policy.required:
@@ -80,7 +96,32 @@ async def open_gm(context: Context, config: Config, receive: OnDatagram) -> tupl
         tunnel.refused = reports.refused
     first, last = config.gm.client_ports
     allocator = Allocator(context.randomness, config.gm.server_ports, range(first, last + 1))
-    return Gm(context, policy, associations, Admission(associations, allocator, policy)), tunnels
+    admission = Admission(associations, allocator, policy)
+    tunnels.memory = _memory(context, memory) if memory is not None else None
+    keepsakes = None
+    if tunnels.memory is not None:
+        ledger = Ledger(tunnels.memory.mapping, f"{config.p_cscf.uri} {listens} {own}", tunnels.memory.reserve)
+        tunnels.ledger = ledger
+        taken = resume(ledger, associations, admission, context.clock)
+        keepsakes = Keepsakes(ledger)
+        if taken:
+            context.notice("info", f"{len(taken)} association sets of a former process go on")
+    return Gm(context, policy, associations, admission, keepsakes), tunnels
+
+
+def memory_of(config: Config, directory: Path) -> Path | None:
+    """The file in memory that belongs to a state directory."""
+    digest = sha256(str(directory.resolve()).encode()).hexdigest()[:16]
+    return Path(config.gm.memory) / f"redoubt-gm-{digest}" if config.gm.memory else None
+
+
+def _memory(context: Context, path: Path) -> MemoryFile | None:
+    """Phones are served without it, too: they only have to register again when the process dies."""
+    try:
+        return MemoryFile(path, (LEDGER_SLOTS + 1) * LEDGER_SLOT_OCTETS)
+    except (OSError, MemoryFileError) as fault:
+        context.notice("alarm", f"associations will end with this process: {fault}", "set [gm] memory, or empty it")
+        return None
 
 
 def policy_of(config: GmConfig, access: AccessPolicy) -> AgreementPolicy:

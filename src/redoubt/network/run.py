@@ -24,7 +24,7 @@ from redoubt.hss.rest_token import write_token_file
 from redoubt.network.configuration import from_tree
 from redoubt.network.diameter_nodes import DiameterNodes
 from redoubt.network.dispatch import Dispatch
-from redoubt.network.gm import Tunnels, open_gm
+from redoubt.network.gm import Tunnels, memory_of, open_gm
 from redoubt.network.traced_cx import TracedCx, TracedCxClient
 from redoubt.sip.message import Request
 from redoubt.sip.resolver import Resolver
@@ -57,6 +57,7 @@ class Network:
         self.rest: RestServer | None = None
         self.p_cscf: PCscf | None = None
         self.tunnels: Tunnels | None = None
+        self._memory: Path | None = None
         self.i_cscf: ICscf | None = None
         self.s_cscf: SCscf | None = None
         self.diameter = DiameterNodes(config)
@@ -74,8 +75,11 @@ class Network:
         events: EventStream | None = None,
         randomness: Randomness | None = None,
         epoch_s: float | None = None,
+        resumes: bool = False,
     ) -> Self:
-        """Opens the stores and sockets of the functions named in `only`. Raises ConfigError."""
+        """Opens the stores and sockets of the functions named in `only`. With `resumes` phones under IPsec stay
+        registered when the process ends, however, and the next one begins. Raises ConfigError.
+        """
         chosen = frozenset(only)
         if unknown := chosen - set(FUNCTIONS):
             raise ConfigError(f"there is no function {', '.join(sorted(unknown))}; known are {', '.join(FUNCTIONS)}")
@@ -83,6 +87,7 @@ class Network:
         off = frozenset(config.test.protections_off)
         context = Context("network", events or EventStream(), clock, randomness or SystemRandomness(), off)
         network = cls(config, directory, context, chosen)
+        network._memory = memory_of(config, directory) if resumes else None
         started = False
         try:
             await network._build()
@@ -238,7 +243,7 @@ class Network:
         config = self.config.p_cscf
         context, stack = self._stack("p-cscf")
         realm = self.config.network.realm
-        opened = await open_gm(context, self.config, stack.serves(self._from_phone))
+        opened = await open_gm(context, self.config, stack.serves(self._from_phone), self._memory)
         gm, self.tunnels = opened or (None, None)
         if self.tunnels is not None:
             self.names |= dict.fromkeys(self.tunnels.places_inside(self.config.gm.server_ports), "p-cscf")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 MOUNTS = Path("/proc/self/mountinfo")
-STEP_OCTETS = 1 << 20
+STEP_OCTETS = 1 << 16
 
 
 class MemoryFileError(Exception):
@@ -26,6 +26,7 @@ class MemoryFile:
     def __init__(self, path: Path, octets: int) -> None:
         """Makes the file or opens the one that is there, whose contents stay. Raises MemoryFileError and OSError."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        self._path = path
         self._file = os.open(path, flags, 0o600)
         self._reserved = 0
         with ExitStack() as unless_all_is_well:
@@ -53,6 +54,10 @@ class MemoryFile:
         """Lets another process have it. The contents stay; whoever still has views of the mapping keeps it."""
         fcntl.flock(self._file, fcntl.LOCK_UN)  # the mapping has a descriptor of its own
         os.close(self._file)
+
+    def remove(self) -> None:
+        """Nothing in it is worth keeping."""
+        self._path.unlink(missing_ok=True)
 
     def _check(self, path: Path) -> None:
         found = os.fstat(self._file)

@@ -14,6 +14,8 @@ from redoubt.transport.flow import EspAssociation, Flow
 
 if TYPE_CHECKING:
     from redoubt.cscf.pcscf.dialogs import Dialog
+    from redoubt.cscf.pcscf.restart import Memory
+
 
 @dataclass(slots=True, eq=False)
 class Binding:
@@ -68,6 +70,7 @@ class Bindings:
     def __init__(self, ended: Callable[[Binding], None], gm: Gm | None = None) -> None:
         self._ended = ended
         self._gm = gm
+        self.memory: Memory | None = None
         self._by_contact: dict[tuple[str, str], Binding] = {}  # (impu, contact)
         self._by_token: dict[str, tuple[Binding, ...]] = {}  # mostly one
         self._by_sender: dict[Hashable, list[Binding]] = {}
@@ -76,6 +79,10 @@ class Bindings:
 
     def __len__(self) -> int:
         return len(self._by_contact)
+
+    def now(self) -> float:
+        """Loop time, in which lifetimes are counted."""
+        return asyncio.get_running_loop().time()
 
     def find(self, impu: str, contact: str) -> Binding | None:
         return self._by_contact.get((impu, contact))
@@ -124,8 +131,10 @@ class Bindings:
 
     def shorten(self, binding: Binding, lifetime_s: float) -> None:
         """Sets the time that is left."""
-        binding.expires_at = asyncio.get_running_loop().time() + lifetime_s
+        binding.expires_at = self.now() + lifetime_s
         self._expiries.put(binding)
+        if self.memory is not None:
+            self.memory.binding(binding)
 
     def demand_authentication(self, binding: Binding, within_s: float) -> None:
         """The network gives the phone so long to authenticate anew (TS 33.203 6.1.4)."""
@@ -148,6 +157,8 @@ class Bindings:
         self._by_contact.pop((binding.impu, binding.contact), None)
         self._leave_flow(binding)
         self._expiries.discard(binding)
+        if self.memory is not None:
+            self.memory.forget(binding)
         self._end_associations(binding)
         self._ended(binding)
 

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from redoubt.cscf.lapses import Ends
 from redoubt.cscf.pcscf.bindings import Binding
@@ -11,6 +12,9 @@ from redoubt.sip.errors import SipError
 from redoubt.sip.fields import EXPIRES, SUBSCRIPTION_STATE
 from redoubt.sip.grammar import split_list
 from redoubt.sip.message import Message, Request, Response
+
+if TYPE_CHECKING:
+    from redoubt.cscf.pcscf.restart import Memory
 
 DialogKey = tuple[str, str, str]  # Call-ID, the phone's tag, the other side's tag
 
@@ -45,6 +49,7 @@ class Dialogs:
     """The table. A dialog ends with its BYE, its last NOTIFY, its owner's registration or after long silence."""
 
     def __init__(self) -> None:
+        self.memory: Memory | None = None
         self._rows: dict[DialogKey, Dialog] = {}
         self._silences: Ends[Dialog] = Ends(self.remove)
 
@@ -66,6 +71,8 @@ class Dialogs:
             dialog.lifetime_s = _granted(response) + LAST_NOTIFY_S
         dialog.expires_at = asyncio.get_running_loop().time() + dialog.lifetime_s
         self._silences.put(dialog)
+        if self.memory is not None:
+            self.memory.dialog(dialog)
 
     def remove(self, dialog: Dialog) -> None:
         """The dialog ended. Twice is once."""
@@ -73,6 +80,8 @@ class Dialogs:
             del self._rows[dialog.key]
             dialog.owner.dialogs.pop(dialog, None)
             self._silences.discard(dialog)
+            if self.memory is not None:
+                self.memory.forget(dialog)
 
     def remove_all_of(self, owner: Binding) -> None:
         for dialog in list(owner.dialogs):
@@ -164,7 +173,7 @@ class Attempt:
             self.dialogs.add(dialog)
         if response.is_success and not dialog.confirmed:
             dialog.confirmed = True
-            if self.method == "SUBSCRIBE":
+            if self.method == "SUBSCRIBE" or self.dialogs.memory is not None:
                 self.dialogs.keep_alive(dialog, self.method, response)
             if len(self.made) > 1:
                 self._drop_early()

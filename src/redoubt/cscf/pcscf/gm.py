@@ -22,6 +22,7 @@ from redoubt.gm.agreement import (
 )
 from redoubt.gm.association_set import AssociationSet, PhoneKey
 from redoubt.gm.associations import Associations
+from redoubt.gm.ledger import Keepsakes
 from redoubt.gm.spoofing import check_private_identity, check_sender
 from redoubt.gm.states import State
 from redoubt.secret import Secret
@@ -67,12 +68,26 @@ class Gm:
     """One P-CSCF's access security."""
 
     def __init__(
-        self, context: Context, policy: AgreementPolicy, associations: Associations, admission: Admission
+        self,
+        context: Context,
+        policy: AgreementPolicy,
+        associations: Associations,
+        admission: Admission,
+        keepsakes: Keepsakes | None = None,
     ) -> None:
+        """`keepsakes` hold what is to outlive this process, beside the associations."""
         self._context = context
         self._policy = policy
         self._admission = admission
         self.associations = associations
+        self.keepsakes = keepsakes
+
+    def close(self) -> None:
+        """The process stops: associations that another one can go on with are left to it."""
+        if self.keepsakes is not None:
+            self.associations.leave()
+        else:
+            self.associations.close()
 
     # ---- whose, and which way
 

@@ -1,5 +1,7 @@
 """The P-CSCF as two services: one for what phones send (Gm), one for what the core sends (Mw)."""
 
+import asyncio
+
 from redoubt.config import PCscfConfig
 from redoubt.cscf.pcscf.bindings import Binding, Bindings
 from redoubt.cscf.pcscf.dialogs import Dialogs
@@ -7,13 +9,17 @@ from redoubt.cscf.pcscf.gm import Gm
 from redoubt.cscf.pcscf.originating import Originating
 from redoubt.cscf.pcscf.regevent import Subscriptions
 from redoubt.cscf.pcscf.registration import Registration
+from redoubt.cscf.pcscf.restart import Memory
 from redoubt.cscf.pcscf.terminating import Access, Terminating
 from redoubt.cscf.pcscf.tokens import FlowTokens
+from redoubt.gm.ledger import Keepsakes
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import ROUTE
 from redoubt.sip.message import Request
 from redoubt.sip.service import Answer, Context, Exchange, Service
 from redoubt.sip.uri import SipUri, parse_uri
+
+WATCH_AGAIN_S = 0.005  # between two subscriptions after a restart: 10,000 phones are watched again within a minute
 
 
 class PCscf:
@@ -44,6 +50,8 @@ class PCscf:
         )
         self._originating = Originating(context, realm, host, config.home_entry, self.dialogs, next)
         self._terminating = Terminating(context, host, self.bindings, self.dialogs, access)
+        if gm is not None and gm.keepsakes is not None:
+            self._go_on(context, gm, gm.keepsakes)
 
     def from_phone(self, request: Request, exchange: Exchange) -> Answer:
         """TS 24.229 5.2.2 and 5.2.6.3: a phone that is not registered may register and nothing else."""
@@ -82,7 +90,7 @@ class PCscf:
         for table in (self.bindings, self.dialogs, self.subscriptions):
             table.clear()
         if self.gm is not None:
-            self.gm.associations.close()
+            self.gm.close()
 
     def _pop_token(self, request: Request) -> str | None:
         """The user part of this node's own URI on top of the Route."""
@@ -102,6 +110,23 @@ class PCscf:
         if binding is None:
             raise SipError(430, "the phone that the flow token names is not registered", "RFC 5626 5.3.1")
         return binding
+
+    def _go_on(self, context: Context, gm: Gm, keepsakes: Keepsakes) -> None:
+        """Where a former process ended: its phones are registered here still, and are watched again."""
+        memory = Memory(keepsakes, context.clock, self.bindings.now())
+        recalled = memory.recall(self.bindings, self.dialogs, gm)
+        self.bindings.memory = self.dialogs.memory = memory
+        for dialog in [each for binding in recalled for each in binding.dialogs]:
+            memory.dialog(dialog)
+        if recalled and self._subscribes:
+            context.start(self._watch_again(recalled))
+
+    async def _watch_again(self, recalled: list[Binding]) -> None:
+        """One after the other: the S-CSCFs must not suffer for this node's death."""
+        for binding in recalled:
+            await asyncio.sleep(WATCH_AGAIN_S)
+            if self.bindings.find(binding.impu, binding.contact) is binding:
+                self.subscriptions.ensure(binding, self.bindings.now())
 
     def _registered(self, binding: Binding, came_at: float) -> None:
         if self._subscribes:

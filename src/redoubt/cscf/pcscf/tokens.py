@@ -1,7 +1,7 @@
 """Flow tokens (RFC 5626 5.2): how a Path or Record-Route names a phone's flow so that nobody can name another's.
 
-A token is the number of a binding and a MAC over it, under a key that lives as long as the process: after a restart no
-flow is there to be named.
+A token is the number of a binding and a MAC over it, under a key that lives as long as the process: those of a former
+one are known by the bindings that outlived it.
 """
 
 import binascii
