@@ -171,7 +171,8 @@ class _Show:
         if self._ladder is not None:
             self._flush()
             self._write(Text())
-            self._write(Text("What an eavesdropper has of Alice's INVITE, beside what it is (RFC 4303, RFC 3948)", "bold"))
+            title = "What an eavesdropper has of Alice's INVITE, beside what it is (RFC 4303, RFC 3948)"
+            self._write(Text(title, "bold"))
             for line in beside(packet, invite):
                 self._write(line)
         every = b"".join(data for air in self._air for _, data in air.seen)
