@@ -26,7 +26,7 @@ CONTROL_LINE_OCTETS = 16 * 1024 * 1024  # one answer of the control socket, a st
 
 # HSS (requirement row 110).
 HSS_SUBSCRIPTIONS_CACHED = 50_000  # about 1.5 kB each; beyond that SQLite's own cache serves them in some 20 us
-HSS_ALGORITHMS_CACHED = 20_000  # about 1 kB each with the AES key schedule; making one costs some 15 us
+HSS_ALGORITHMS_CACHED = 1_000  # from a challenge to its resynchronisation; 1 kB each, and making one anew costs 10 us
 HSS_VECTORS_PER_ANSWER = 16  # what vectors-per-request allows
 HSS_UNANSWERED_VECTORS = 100_000  # of all users within a minute; a core's worth of honest phones answers in seconds
 HSS_WRITES_WAITING = 20_000  # a second of full load behind a disk that hangs; more is answered UNABLE_TO_COMPLY

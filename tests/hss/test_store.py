@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from redoubt.diameter.cx import RestorationInfo
 from redoubt.hss.keys import Seal
 from redoubt.hss.records import Assignment, RegistrationState, SetRegistration
 from redoubt.hss.store import (
@@ -14,6 +15,8 @@ from redoubt.hss.store import (
     Removed,
     RepositoryData,
     RepositoryStored,
+    RestorationDropped,
+    RestorationStored,
     SequenceReserved,
     Server,
     ServerHost,
@@ -86,6 +89,18 @@ async def test_what_goes_wrong_for_one_touches_nobody_who_writes_at_the_same_tim
     assert (alice.assignment.server_name, bob.assignment.server_name) == (S1, "")
     assert bob.privates[0].reserved_seq == 64
     assert await store.find("x@home.example", "", {}) == []
+
+
+async def test_what_a_caller_keeps_for_restoration_outlasts_what_it_forgets_first(store: Store) -> None:
+    """Whatever else is written at the same time, in whatever order."""
+    alice, bob = [await number_of(store, impi) for impi in (ALICE, BOB)]
+    kept = {alice: RestorationInfo(ALICE, ()), bob: RestorationInfo(BOB, ())}
+    await asyncio.gather(
+        store.write([RestorationStored(alice, 0, kept[alice])]),
+        store.write([RestorationDropped(bob), RestorationStored(bob, 0, kept[bob])]),
+        store.write([Assigned(alice, REGISTERED)]),
+    )
+    assert [await store.restoration(number, 0) for number in kept] == [[kept[alice]], [kept[bob]]]
 
 
 async def test_what_is_known_in_its_version_is_not_made_again(store: Store) -> None:

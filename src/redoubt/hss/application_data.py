@@ -194,13 +194,12 @@ class ApplicationData:
 
 
 def _check(references: Iterable[int], allowed: frozenset[int], possible: frozenset[int], refusal: ShResult) -> None:
-    """Each known here (5100), permitted to this server, and possible for this operation (TS 29.328 6.1, 6.2)."""
+    """Each a value of TS 29.329 6.3.4 (else 5100), on this server's permission list, and possible for this operation.
+
+    A reference that this HSS has no data for is on no list (TS 29.328 6.1.1.1, 6.2).
+    """
     for reference in references:
         if reference not in _KNOWN:
             raise Refusal(ShResult.ERROR_USER_DATA_NOT_RECOGNIZED)
-        if reference not in allowed:
-            raise Refusal(refusal)
-        if reference not in SERVED:
-            raise Refusal(ShResult.ERROR_USER_DATA_NOT_RECOGNIZED)
-        if reference not in possible:
+        if reference not in allowed or reference not in possible:
             raise Refusal(refusal)

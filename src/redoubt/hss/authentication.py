@@ -109,9 +109,5 @@ class AuthenticationCentre:
         """Spends the planned numbers, which are reserved on the disk by now."""
         record.next_seq, record.reserved_seq = plan.first + plan.count, plan.reserved
         functions = self.functions(record)
-        return tuple(
-            make_vector(
-                functions, self._randomness.octets(16), self._scheme.join(seq, plan.index), record.amf
-            )
-            for seq in range(plan.first, plan.first + plan.count)
-        )
+        sqns = [self._scheme.join(seq, plan.index) for seq in range(plan.first, plan.first + plan.count)]
+        return tuple([make_vector(functions, self._randomness.octets(16), sqn, record.amf) for sqn in sqns])

@@ -10,10 +10,10 @@ Identities come canonical (`SipUri.aor`). An answer that changes something is gi
 fails answers UNABLE_TO_COMPLY, says so as a Notice, and is asked again the next time.
 """
 
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import wraps
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from redoubt.config import HssConfig
 from redoubt.diameter.cx import (
@@ -58,11 +58,38 @@ from redoubt.limits import HSS_ATTEMPTS, HSS_STRANGERS
 from redoubt.sip.service import Context
 
 A = TypeVar("A")
+P = ParamSpec("P")
 Pair = tuple[Subscription, PrivateRecord, Subscription, int]
 """The private identity with its subscription, and the public one's with its set."""
 
 _NOT_REGISTERED = RegistrationState.NOT_REGISTERED
 _REGISTERING = (ServerAssignmentType.REGISTRATION, ServerAssignmentType.RE_REGISTRATION)
+
+
+def _answers(
+    refused: Callable[[ResultCode], A],
+) -> Callable[
+    [Callable[Concatenate["Hss", P], Awaitable[A]]], Callable[Concatenate["Hss", P], Coroutine[Any, Any, A]]
+]:
+    """Does the work anew when another HSS process was faster; UNABLE_TO_COMPLY when the store fails."""
+
+    def around(
+        work: Callable[Concatenate["Hss", P], Awaitable[A]],
+    ) -> Callable[Concatenate["Hss", P], Coroutine[Any, Any, A]]:
+        @wraps(work)
+        async def answer(self: "Hss", /, *args: P.args, **kwargs: P.kwargs) -> A:
+            for _ in range(HSS_ATTEMPTS):
+                try:
+                    return await work(self, *args, **kwargs)
+                except Stale:
+                    continue
+                except StoreFailed:
+                    break
+            return refused(ResultCode.UNABLE_TO_COMPLY)
+
+        return answer
+
+    return around
 
 
 class Hss:
@@ -100,17 +127,13 @@ class Hss:
         """RTR and PPR for this S-CSCF go to `client`."""
         self.clients.attach(server_name, client)
 
+    @_answers(UserAuthorizationAnswer)
     async def user_authorization(
         self, impi: str, impu: str, visited_network: str, authorization_type: UserAuthorizationType
     ) -> UserAuthorizationAnswer:
         """UAR (TS 29.228 6.1.1.1)."""
-        work = partial(self._authorize, impi, impu, visited_network, authorization_type)
-        return await self._answer(work, UserAuthorizationAnswer)
-
-    async def _authorize(
-        self, impi: str, impu: str, visited_network: str, authorization_type: UserAuthorizationType
-    ) -> UserAuthorizationAnswer:
-        pair = await self._pair("UAR", impi, impu)
+        found = self.subscriptions.at_hand(impi, impu) or await self._find(impi, impu)
+        pair = self._pair("UAR", impi, impu, found)
         if isinstance(pair, ResultCode):
             return UserAuthorizationAnswer(pair)
         _home, _record, subscription, position = pair
@@ -130,6 +153,7 @@ class Hss:
             return UserAuthorizationAnswer(ResultCode.SUBSEQUENT_REGISTRATION, server_name)
         return UserAuthorizationAnswer(ResultCode.FIRST_REGISTRATION, capabilities=provisioned.capabilities)
 
+    @_answers(MultimediaAuthAnswer)
     async def multimedia_auth(
         self,
         impi: str,
@@ -139,16 +163,11 @@ class Hss:
         resynchronisation: Resynchronisation | None = None,
     ) -> MultimediaAuthAnswer:
         """MAR (TS 29.228 6.3.1, TS 33.102 6.3.5)."""
-        work = partial(self._challenge, impi, impu, server_name, count, resynchronisation)
-        return await self._answer(work, MultimediaAuthAnswer)
-
-    async def _challenge(
-        self, impi: str, impu: str, server_name: str, count: int, resynchronisation: Resynchronisation | None
-    ) -> MultimediaAuthAnswer:
         server = self.servers.number(server_name)
         if server is None:
             server = await self._learn(server_name)
-        pair = await self._pair("CM1", impi, impu)
+        found = self.subscriptions.at_hand(impi, impu) or await self._find(impi, impu)
+        pair = self._pair("CM1", impi, impu, found)
         if isinstance(pair, ResultCode):
             await self._take_as_long(pair, impi)
             return MultimediaAuthAnswer(pair)
@@ -170,6 +189,7 @@ class Hss:
         self._centre.fetched(record, plan.count)
         return MultimediaAuthAnswer(ResultCode.SUCCESS, self._centre.vectors(record, plan))
 
+    @_answers(ServerAssignmentAnswer)
     async def server_assignment(
         self,
         impi: str,
@@ -181,23 +201,13 @@ class Hss:
         restoration: RestorationInfo | None = None,
     ) -> ServerAssignmentAnswer:
         """SAR (TS 29.228 6.1.2.1)."""
-        work = partial(self._assign, impi, impu, server_name, assignment_type, want_profile, restoration)
-        return await self._answer(work, ServerAssignmentAnswer)
-
-    async def _assign(
-        self,
-        impi: str,
-        impu: str,
-        server_name: str,
-        kind: ServerAssignmentType,
-        want_profile: bool,
-        restoration: RestorationInfo | None,
-    ) -> ServerAssignmentAnswer:
-        pair = await self._served(impi, impu)
+        kind = assignment_type
+        found = self.subscriptions.at_hand(impi, impu) or await self._find(impi, impu)
+        pair = self._served(impi, impu, found)
         kept: list[RestorationInfo] = []
         if not isinstance(pair, ResultCode) and may_be_forgotten(pair[0].assignment, pair[2], kind):
             kept = await self.store.restoration(pair[0].number, pair[2])
-            pair = await self._served(impi, impu)  # it may have changed meanwhile
+            pair = self._served(impi, impu, await self._find(impi, impu))  # it may have changed meanwhile
         if isinstance(pair, ResultCode):
             return ServerAssignmentAnswer(pair)
         subscription, record, position = pair
@@ -240,12 +250,10 @@ class Hss:
             changes.append(RestorationDropped(number, asked.impi, asked.position))  # what was kept is true no more
         return changes
 
+    @_answers(LocationInfoAnswer)
     async def location_info(self, impu: str, *, originating: bool = False) -> LocationInfoAnswer:
         """LIR (TS 29.228 6.1.4.1). An originating request of a user who isn't registered is treated the same."""
-        return await self._answer(partial(self._locate, impu), LocationInfoAnswer)
-
-    async def _locate(self, impu: str) -> LocationInfoAnswer:
-        found = await self._find("", impu)
+        found = self.subscriptions.at_hand("", impu) or await self._find("", impu)
         subscription = found.of_impu
         if subscription is None:
             return LocationInfoAnswer(self._reports.refused("LIR", ResultCode.USER_UNKNOWN, "", impu))
@@ -274,9 +282,8 @@ class Hss:
             del self._strangers[next(iter(self._strangers))]
         await self._commit([StrangerChallenged(impi)])
 
-    async def _pair(self, step: str, impi: str, impu: str) -> Pair | ResultCode:
+    def _pair(self, step: str, impi: str, impu: str, found: Found) -> Pair | ResultCode:
         """Both identities known and of one subscription (TS 29.228 6.1.1.1 steps 1 and 2)."""
-        found = await self._find(impi, impu)
         home, subscription = found.of_impi, found.of_impu
         record = home.private(impi) if home is not None else None
         if home is None or record is None or subscription is None:
@@ -288,15 +295,16 @@ class Hss:
             return self._reports.refused(step, ResultCode.IDENTITIES_DONT_MATCH, impi, impu)
         return home, record, subscription, found.position
 
-    async def _served(self, impi: str, impu: str) -> tuple[Subscription, PrivateRecord | None, int] | ResultCode:
+    def _served(
+        self, impi: str, impu: str, found: Found
+    ) -> tuple[Subscription, PrivateRecord | None, int] | ResultCode:
         """As `_pair`; for a user who isn't registered the S-CSCF knows no private identity."""
         if impi:
-            pair = await self._pair("CM3", impi, impu)
+            pair = self._pair("CM3", impi, impu, found)
             if isinstance(pair, ResultCode):
                 return pair
             _home, record, subscription, position = pair
             return subscription, record, position
-        found = await self._find("", impu)
         if found.of_impu is None:
             return self._reports.refused("CM3", ResultCode.USER_UNKNOWN, "", impu)
         return found.of_impu, None, found.position
@@ -341,17 +349,6 @@ class Hss:
         if record is None or not self.store.is_shared or record.pending == pending:
             return []
         return [AuthenticationPending(record.impi, pending)]
-
-    async def _answer(self, work: Callable[[], Awaitable[A]], refused: Callable[[ResultCode], A]) -> A:
-        """Does the work anew when another HSS process was faster; UNABLE_TO_COMPLY when the store fails."""
-        for _ in range(HSS_ATTEMPTS):
-            try:
-                return await work()
-            except Stale:
-                continue
-            except StoreFailed:
-                break
-        return refused(ResultCode.UNABLE_TO_COMPLY)
 
     async def _learn(self, server_name: str) -> int:
         try:

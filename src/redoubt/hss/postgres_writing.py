@@ -1,12 +1,12 @@
 """How a group of changes becomes one transaction of PostgreSQL: few messages, whatever the number of callers."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from redoubt.hss.rows import GUARD, UPDATES, statements
+from redoubt.hss.rows import GUARD, break_no_rule, gathered, statements
 from redoubt.hss.store import Added, Change, Reprovisioned, ServerHost, Stale
 
 NEXT_NUMBER = "SELECT nextval(pg_get_serial_sequence('subscription', 'number'))"
@@ -24,9 +24,9 @@ class Waiting:
 Group = list[Waiting]
 
 
-def may_share(changes: Iterable[Change]) -> bool:
+def may_share(changes: Sequence[Change]) -> bool:
     """Whether nothing but a guard can refuse them, so that they need no transaction of their own."""
-    return all(isinstance(change, UPDATES) and not isinstance(change, ServerHost) for change in changes)
+    return break_no_rule(changes) and not any(isinstance(change, ServerHost) for change in changes)
 
 
 @cache
@@ -42,18 +42,11 @@ async def together(connection: Any, group: Group) -> Group:
     Subscriptions are locked in the order of their numbers, so that two processes never wait for each other.
     """
     guards = sorted(pair for one in group for pair in one.seen.items())
-    rows = await connection.fetchmany(numbered(GUARD) + " RETURNING number", guards) if guards else []
-    held = {row[0] for row in rows}
+    versions = await connection.fetchmany(numbered(GUARD) + " RETURNING number", guards) if guards else []
+    held = {row[0] for row in versions}
     stale = [one for one in group if not one.seen.keys() <= held]
-    texts: dict[str, list[tuple[Any, ...]]] = {}
-    for one in group:
-        if one in stale:
-            continue
-        for change in one.changes:
-            for statement in statements(change):
-                texts.setdefault(statement.text, []).append(statement.values)
-    for text, values in texts.items():
-        await connection.executemany(numbered(text), values)
+    for text, rows in gathered(one.changes for one in group if one not in stale).items():
+        await connection.executemany(numbered(text), rows)
     return stale
 
 

@@ -3,7 +3,7 @@
 Statements are written with question marks, in the SQL that SQLite and PostgreSQL have in common.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -32,11 +32,18 @@ _decode_provisioned = msgspec.json.Decoder(Provisioned).decode
 _decode_sets = msgspec.json.Decoder(tuple[SetRegistration, ...]).decode
 decode_restoration = msgspec.json.Decoder(RestorationInfo).decode
 
-UPDATES = (
-    *(SequenceReserved, AuthenticationPending, Assigned, ServerNamed, StrangerChallenged),
-    *(RestorationStored, RestorationDropped, ServerHost),
+_UPDATES = frozenset(
+    (
+        *(SequenceReserved, AuthenticationPending, Assigned, ServerNamed, StrangerChallenged),
+        *(RestorationStored, RestorationDropped, ServerHost),
+    )
 )
-"""The changes that break no rule of the tables: alone they need no savepoint, for they fail with the disk only."""
+
+
+def break_no_rule(changes: Sequence[Change]) -> bool:
+    """Whether no rule of the tables can refuse them: they need no savepoint, for they fail with the disk only."""
+    return _UPDATES.issuperset(map(type, changes))
+
 
 _RECORD = (
     "number, version, provisioned, server_name, candidate, sets,"
@@ -64,60 +71,83 @@ class Statement(NamedTuple):
     exact: bool = False
 
 
-def statements(change: Change, number: int = 0) -> Iterator[Statement]:
+_RESERVE = "UPDATE private_identity SET reserved_seq = ? WHERE impi = ?"
+_NAME = "UPDATE subscription SET server_name = ?, candidate = ? WHERE number = ?"
+_ASSIGN = "UPDATE subscription SET server_name = ?, candidate = ?, sets = ? WHERE number = ?"
+_KEEP = (
+    "INSERT INTO restoration (subscription, position, impi, value) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (subscription, position, impi) DO UPDATE SET value = excluded.value"
+)
+_FORGET_ALL = "DELETE FROM restoration WHERE subscription = ?"
+_FORGET = "DELETE FROM restoration WHERE subscription = ? AND impi = ? AND position = ?"
+
+
+def gathered(callers: Iterable[Sequence[Change]]) -> dict[str, list[tuple[Any, ...]]]:
+    """The values of many callers' changes by the statement that writes them, for changes that break no rule.
+
+    Callers change different subscriptions, so only the order of one caller's statements matters: what forgets a
+    restoration goes before what keeps another.
+    """
+    texts: dict[str, list[tuple[Any, ...]]] = {_FORGET_ALL: [], _FORGET: []}
+    for changes in callers:
+        for change in changes:
+            for text, values, _exact in statements(change):
+                if text in texts:
+                    texts[text].append(values)
+                else:
+                    texts[text] = [values]
+    return {text: rows for text, rows in texts.items() if rows}
+
+
+def statements(change: Change, number: int = 0) -> Sequence[Statement]:
     """What writes a change; `number` is the one that an added subscription gets."""
-    match change:
-        case SequenceReserved(impi=impi, seq=seq):
-            yield Statement("UPDATE private_identity SET reserved_seq = ? WHERE impi = ?", (seq, impi))
-        case AuthenticationPending(impi=impi, pending=pending):
-            yield Statement("UPDATE private_identity SET pending = ? WHERE impi = ?", (int(pending), impi))
-        case Assigned(number=number, assignment=assignment):
-            yield from _assigned(number, assignment)
-        case ServerNamed(number=number, server_name=name, candidate=candidate):
-            text = "UPDATE subscription SET server_name = ?, candidate = ? WHERE number = ?"
-            yield Statement(text, (name, candidate, number))
-        case StrangerChallenged(impi=impi):
+    match change:  # what a registration writes comes first
+        case SequenceReserved():
+            return (Statement(_RESERVE, (change.seq, change.impi)),)
+        case ServerNamed():
+            return (Statement(_NAME, (change.server_name, change.candidate, change.number)),)
+        case Assigned():
+            return _assigned(change.number, change.assignment)
+        case RestorationStored():
+            return (Statement(_KEEP, (change.number, change.position, change.info.impi, _encode(change.info))),)
+        case AuthenticationPending():
+            text = "UPDATE private_identity SET pending = ? WHERE impi = ?"
+            return (Statement(text, (int(change.pending), change.impi)),)
+        case StrangerChallenged():
             text = (
                 "INSERT INTO property (name, value) VALUES ('stranger', ?)"
                 " ON CONFLICT (name) DO UPDATE SET value = excluded.value"
             )
-            yield Statement(text, (impi.encode(),))
-        case Removed(number=number):
-            yield Statement("DELETE FROM subscription WHERE number = ?", (number,))
-        case Added(provisioned=provisioned, privates=_):
-            yield from _added(number, change)
-        case Reprovisioned(number=number, provisioned=provisioned, assignment=assignment):
-            yield from _reprovisioned(number, provisioned, assignment)
+            return (Statement(text, (change.impi.encode(),)),)
+        case Removed():
+            return (Statement("DELETE FROM subscription WHERE number = ?", (change.number,)),)
+        case Added():
+            return _added(number, change)
+        case Reprovisioned():
+            return _reprovisioned(change.number, change.provisioned, change.assignment)
         case _:
-            yield from _beside(change)
+            return (_beside(change),)
 
 
-def _beside(change: Change) -> Iterator[Statement]:
+def _beside(change: RestorationDropped | ServerHost | RepositoryStored | NotificationSubscribed) -> Statement:
     """Changes of what stands beside a subscription."""
     match change:
-        case RestorationStored(number=number, position=position, info=info):
-            text = (
-                "INSERT INTO restoration (subscription, position, impi, value) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (subscription, position, impi) DO UPDATE SET value = excluded.value"
-            )
-            yield Statement(text, (number, position, info.impi, _encode(info)))
-        case RestorationDropped(number=number, impi=""):
-            yield Statement("DELETE FROM restoration WHERE subscription = ?", (number,))
-        case RestorationDropped(number=number, impi=impi, position=position):
-            text = "DELETE FROM restoration WHERE subscription = ? AND impi = ? AND position = ?"
-            yield Statement(text, (number, impi, position))
-        case ServerHost(server_name=name, host=host):
+        case RestorationDropped(impi=""):
+            return Statement(_FORGET_ALL, (change.number,))
+        case RestorationDropped():
+            return Statement(_FORGET, (change.number, change.impi, change.position))
+        case ServerHost():
             text = (
                 "INSERT INTO server (name, number, host)"
                 " VALUES (?, (SELECT COALESCE(MAX(number) + 1, 0) FROM server), ?)"
                 " ON CONFLICT (name) DO UPDATE SET host = excluded.host WHERE excluded.host <> ''"
             )
-            yield Statement(text, (name, host))
+            return Statement(text, (change.server_name, change.host))
         case RepositoryStored():
-            yield _repository(change)
+            return _repository(change)
         case NotificationSubscribed(ends_at=None):
             text = "DELETE FROM notification WHERE impu = ? AND host = ? AND reference = ? AND service = ?"
-            yield Statement(text, (change.impu, change.host, change.reference, change.service))
+            return Statement(text, (change.impu, change.host, change.reference, change.service))
         case NotificationSubscribed():
             text = (
                 "INSERT INTO notification (impu, host, reference, service, subscription, ends_at)"
@@ -125,28 +155,30 @@ def _beside(change: Change) -> Iterator[Statement]:
                 " ON CONFLICT (impu, host, reference, service) DO UPDATE SET ends_at = excluded.ends_at"
             )
             key = (change.impu, change.host, change.reference, change.service)
-            yield Statement(text, (*key, change.number, change.ends_at))
+            return Statement(text, (*key, change.number, change.ends_at))
 
 
-def _assigned(number: int, assignment: Assignment) -> Iterator[Statement]:
-    text = "UPDATE subscription SET server_name = ?, candidate = ?, sets = ? WHERE number = ?"
+def _assigned(number: int, assignment: Assignment) -> tuple[Statement, ...]:
     values = (assignment.server_name, assignment.candidate, _encode(assignment.sets), number)
-    yield Statement(text, values)
-    if not any(one.impis for one in assignment.sets):  # nobody is registered: nothing is to be restored
-        yield Statement("DELETE FROM restoration WHERE subscription = ?", (number,))
+    for one in assignment.sets:
+        if one.impis:
+            return (Statement(_ASSIGN, values),)
+    return Statement(_ASSIGN, values), Statement(_FORGET_ALL, (number,))  # nobody is registered
 
 
-def _reprovisioned(number: int, provisioned: Provisioned, assignment: Assignment) -> Iterator[Statement]:
-    yield Statement("UPDATE subscription SET provisioned = ? WHERE number = ?", (_encode(provisioned), number))
-    yield Statement("DELETE FROM public_identity WHERE subscription = ?", (number,))
-    yield from _identities(number, provisioned)
-    for table in ("repository", "notification"):
-        text = (
-            f"DELETE FROM {table} WHERE subscription = ?"  # noqa: S608  two names of our own
-            " AND impu NOT IN (SELECT impu FROM public_identity WHERE subscription = ?)"
-        )
-        yield Statement(text, (number, number))
-    yield from _assigned(number, assignment)
+def _reprovisioned(number: int, provisioned: Provisioned, assignment: Assignment) -> tuple[Statement, ...]:
+    cleared = [
+        f"DELETE FROM {table} WHERE subscription = ?"  # noqa: S608  two names of our own
+        " AND impu NOT IN (SELECT impu FROM public_identity WHERE subscription = ?)"
+        for table in ("repository", "notification")
+    ]
+    return (
+        Statement("UPDATE subscription SET provisioned = ? WHERE number = ?", (_encode(provisioned), number)),
+        Statement("DELETE FROM public_identity WHERE subscription = ?", (number,)),
+        *[Statement(ADD_PUBLIC, row) for row in _public_rows(number, provisioned)],
+        *[Statement(text, (number, number)) for text in cleared],
+        *_assigned(number, assignment),
+    )
 
 
 def _repository(change: RepositoryStored) -> Statement:
@@ -182,12 +214,16 @@ def added_rows(number: int, change: Added) -> tuple[tuple[Any, ...], list[tuple[
             (one.impi, number, n, one.algorithm, one.amf, one.sealed, one.seq)
             for n, one in enumerate(change.privates)
         ],
-        [
-            (identity.impu, number, position, identity.wildcard)
-            for position, one in enumerate(change.provisioned.sets)
-            for identity in one.identities
-        ],
+        _public_rows(number, change.provisioned),
     )
+
+
+def _public_rows(number: int, provisioned: Provisioned) -> list[tuple[Any, ...]]:
+    return [
+        (identity.impu, number, position, identity.wildcard)
+        for position, one in enumerate(provisioned.sets)
+        for identity in one.identities
+    ]
 
 
 def added_tables(numbers: Iterable[int], batch: Sequence[Added]) -> dict[str, list[tuple[Any, ...]]]:
@@ -201,19 +237,13 @@ def added_tables(numbers: Iterable[int], batch: Sequence[Added]) -> dict[str, li
     return tables
 
 
-def _added(number: int, change: Added) -> Iterator[Statement]:
+def _added(number: int, change: Added) -> tuple[Statement, ...]:
     subscription, privates, publics = added_rows(number, change)
-    yield Statement(ADD_SUBSCRIPTION, subscription)
-    for row in privates:
-        yield Statement(ADD_PRIVATE, row)
-    for row in publics:
-        yield Statement(ADD_PUBLIC, row)
-
-
-def _identities(number: int, provisioned: Provisioned) -> Iterator[Statement]:
-    for position, one in enumerate(provisioned.sets):
-        for identity in one.identities:
-            yield Statement(ADD_PUBLIC, (identity.impu, number, position, identity.wildcard))
+    return (
+        Statement(ADD_SUBSCRIPTION, subscription),
+        *[Statement(ADD_PRIVATE, row) for row in privates],
+        *[Statement(ADD_PUBLIC, row) for row in publics],
+    )
 
 
 def subscriptions_of(

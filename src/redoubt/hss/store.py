@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from msgspec import Struct
+
 from redoubt.diameter.cx import RestorationInfo
 from redoubt.hss.records import Assignment, Provisioned, Subscription
 
@@ -20,32 +22,28 @@ class Stale(StoreFailed):
     """What the change is based on was changed by another process meanwhile: look again, then decide anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class SequenceReserved:
+class SequenceReserved(Struct, frozen=True, gc=False):
     """Every SEQ up to `seq` may be used from now on (TS 33.102 C.1.1)."""
 
     impi: str
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
-class AuthenticationPending:
+class AuthenticationPending(Struct, frozen=True, gc=False):
     """Whether a challenge is open (TS 29.228 6.3). Written where several HSS processes must know."""
 
     impi: str
     pending: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Assigned:
+class Assigned(Struct, frozen=True, gc=False):
     """Where a subscription is registered."""
 
     number: int
     assignment: Assignment
 
 
-@dataclass(frozen=True, slots=True)
-class ServerNamed:
+class ServerNamed(Struct, frozen=True, gc=False):
     """The S-CSCF that challenges a subscription; its registrations are as they were."""
 
     number: int
@@ -53,8 +51,7 @@ class ServerNamed:
     candidate: str
 
 
-@dataclass(frozen=True, slots=True)
-class RestorationStored:
+class RestorationStored(Struct, frozen=True, gc=False):
     """What an S-CSCF that forgets will ask for: of one private identity's registration of a set (TS 23.380)."""
 
     number: int
@@ -62,8 +59,7 @@ class RestorationStored:
     info: RestorationInfo
 
 
-@dataclass(frozen=True, slots=True)
-class RestorationDropped:
+class RestorationDropped(Struct, frozen=True, gc=False):
     """Nothing is left to restore of a private identity in a set; no identity: of the whole subscription."""
 
     number: int

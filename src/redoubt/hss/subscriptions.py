@@ -46,6 +46,19 @@ class Subscriptions:
         self._looked_at = float("-inf")
         self.watch: Watch | None = None
 
+    def at_hand(self, impi: str, impu: str) -> Found | None:
+        """As `find`, if memory has both as they are in the store and nobody changes them."""
+        home, place = self._by_impi.get(impi), self._by_impu.get(impu)
+        if place is None or self._store.is_shared or not self._is_fresh(impi, home, place):
+            return None
+        subscription, position = place
+        if home is not None and home.number == subscription.number:
+            home = subscription
+        if subscription.busy or (home and home.busy):
+            return None
+        self._used(home, subscription)
+        return Found(home, subscription, position)
+
     async def find(self, impi: str, impu: str) -> Found:
         """Both, with no change of either under way; raises StoreFailed. Nothing moves until the caller awaits."""
         while True:
@@ -190,10 +203,11 @@ class Subscriptions:
                 ]
         return self._wildcards
 
-    def _used(self, *subscriptions: Subscription | None) -> None:
-        for one in subscriptions:
-            if one is not None and one.number in self._cached:
-                self._cached.move_to_end(one.number)
+    def _used(self, home: Subscription | None, subscription: Subscription | None) -> None:
+        if home is not None and home is not subscription and home.number in self._cached:
+            self._cached.move_to_end(home.number)
+        if subscription is not None and subscription.number in self._cached:
+            self._cached.move_to_end(subscription.number)
 
     def _make_room(self) -> None:
         """Drops the one used longest ago, unless it is being changed: then it goes to the back.
