@@ -14,7 +14,7 @@ ShCode = ShResult | Result
 
 
 class DataReference(IntEnum):
-    """TS 29.329 6.3.4. Those that this HSS has no data for are named too: they may not be read, others are not recognized."""
+    """TS 29.329 6.3.4. Those that this HSS has no data for are named too: they may not be read; others are unknown."""
 
     REPOSITORY_DATA = 0
     IMS_PUBLIC_IDENTITY = 10
