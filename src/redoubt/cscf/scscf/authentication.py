@@ -280,7 +280,7 @@ class Authentication:
         )
 
     def _refuse_too_many(self, register: RegisterRequest) -> None:
-        """A ceiling no higher than the HSS's own, so that it is the same for users that exist and that do not (row 77)."""
+        """At most the HSS's own ceiling, so that it is the same for users that exist and that do not (row 77)."""
         mine = self.challenges.of(register.impi)
         minute_ago = asyncio.get_running_loop().time() + self._config.reg_await_auth - 60
         if sum(challenge.deadline > minute_ago for challenge in mine) >= CHALLENGES_PER_MINUTE:
