@@ -155,7 +155,7 @@ def register_at_ports(peers: Peers, *users: str) -> list[tuple[str, int]]:
 def call(peers: Peers, caller: tuple[str, int], callee: tuple[str, int], count: int = 1) -> None:
     """Calls between two users who are registered from these ports."""
     proxy, folder = peers.home.proxy, peers.folder
-    answering = sipp.start("callee", proxy, [()], folder, local_port=callee[1], calls=count)
+    answering = sipp.start("callee", proxy, [()], folder, local_port=callee[1], calls=count, at_once=count)
     answering.await_port(callee[1])
     rows = [(caller[0], callee[0])]
     calling = sipp.start("caller", proxy, rows, folder, local_port=caller[1], calls=count, rate=80)
