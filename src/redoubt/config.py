@@ -160,7 +160,7 @@ class HssConfig(Section, frozen=True):
     """Where the REST API for provisioning listens: "http:127.0.0.1:8088" (loopback only) or "https:HOST:PORT"; empty:
     nowhere. `redoubt subscriber` needs none."""
     rest_certificate: str = ""
-    """PEM file of its certificate chain, for https, relative to the state directory."""
+    """PEM file of its certificate chain, for https; a relative path begins where redoubt.toml is."""
     rest_key: str = ""
     """PEM file of that certificate's key."""
     rest_token_file: str = "rest.token"  # noqa: S105  a file's name
@@ -206,7 +206,8 @@ class DiameterConfig(Section, frozen=True):
     """Diameter between the HSS, the CSCFs and other operators' or vendors' nodes (RFC 6733)."""
 
     certificate: str = ""
-    """PEM file of this network's certificates for tls:, with the Diameter identities as DNS names."""
+    """PEM file of this network's certificates for tls:, with the Diameter identities as DNS names; a relative
+    path begins where redoubt.toml is."""
     key: str = ""
     """PEM file of the certificate's private key."""
     authority: str = ""
