@@ -225,7 +225,7 @@ SuiteName = Annotated[str, Meta(pattern="^[a-z0-9-]+/[a-z0-9-]+$", description="
 class AccessConfig(Section, frozen=True):
     """How phones may come in."""
 
-    policy: AccessPolicy = "aka-without-ipsec"
+    policy: AccessPolicy = "ipsec"
     """ipsec: phones agree on IPsec and answer the challenge under its protection (TS 33.203 7); aka-without-ipsec: for
     test tools, the answer is accepted on an unprotected first hop, and who offers IPsec gets it."""
 

@@ -20,6 +20,7 @@ from redoubt.lab.population import residents
 from redoubt.network.commands import commands
 from redoubt.network.control import ControlServer
 from redoubt.network.run import Network
+from redoubt.phone.gm import GmOptions
 from redoubt.phone.phone import Phone
 from redoubt.sip.service import Context
 from redoubt.sip.stack import Stack
@@ -194,7 +195,8 @@ async def running(tmp_path: Path) -> AsyncIterator[Running]:
     await network.hss.administration.add([alice.subscriber()])
     context = Context("ue", EventStream(), Clock(asyncio.get_running_loop()), SeededRandomness(2))
     host, port = network.p_cscf_address
-    phone = Phone(context, alice.card(), Stack(context), f"sip:{host}:{port}")
+    gm = GmOptions(port=network.tunnel_address[1])
+    phone = Phone(context, alice.card(), Stack(context), f"sip:{host}:{port}", gm=gm)
     await phone.open(f"udp:{host}:0")
     try:
         assert (await phone.register(3600, subscribe=True)).registered

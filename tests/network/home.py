@@ -20,6 +20,7 @@ from .stream import Stream
 
 E = TypeVar("E", bound=Event)
 USERS = ("alice", "bob", "carol")
+CLEAR = {"policy": "aka-without-ipsec"}  # the clients of these tests speak no IPsec
 
 
 arrangement = ContextVar("arrangement", default="collapsed")
@@ -118,7 +119,7 @@ async def home(
     seed: int = 1,
 ) -> AsyncIterator[Home]:
     """A network with subscribers; `off` names protections to leave out."""
-    tree = dict(overrides or {})
+    tree = {"access": CLEAR, **(overrides or {})}
     if off:
         tree["test"] = {"protections-off": list(off)}
     events = EventStream()

@@ -29,7 +29,7 @@ from redoubt.sources import SeededRandomness
 
 from .calls import call
 from .client import OPC, Card, Client, key_of
-from .home import Home, home, subscribers
+from .home import CLEAR, Home, home, subscribers
 
 SPLITS = [
     (("p-cscf",), ("i-cscf", "s-cscf"), ("hss",)),
@@ -65,6 +65,7 @@ def shared_configuration() -> Config:
             "s-cscf": {"listen": [f"udp:127.0.0.1:{scscf}"]},
             "hss": {"diameter": [f"tcp:127.0.0.1:{diameter}"]},
             "gm": {"listen": ["udp:127.0.0.1:0"]},
+            "access": CLEAR,
         }
     )
 

@@ -15,7 +15,7 @@ from redoubt.network.run import Network
 from redoubt.sources import SeededRandomness
 
 from .calls import call
-from .home import USERS, Home, subscribers
+from .home import CLEAR, USERS, Home, subscribers
 
 REALM = Config().network.realm
 HSS, CSCFS = (f"hss.{REALM}",), (f"icscf.{REALM}", f"scscf.{REALM}")
@@ -44,6 +44,7 @@ async def apart(office: Office, hss_names: tuple[str, ...], cscf_names: tuple[st
 
     async def started(stack: AsyncExitStack, names: tuple[str, ...], where: str, seed: int, *only: str) -> Network:
         tree: dict[str, dict[str, Any]] = {"hss": {"diameter": [f"tls:{where}"]}, "diameter": office.papers(*names)}
+        tree["access"] = CLEAR
         network = await Network.temporary(tree, only=only, events=events, randomness=SeededRandomness(seed))
         stack.push_async_callback(network.close)
         return network

@@ -1,6 +1,7 @@
 """Registration and calls under IPsec on a whole network (TS 33.203 6, 7; TS 24.229 5.1.1, 5.2.2), on real sockets."""
 
 import asyncio
+import base64
 from dataclasses import replace
 
 import pytest
@@ -11,13 +12,16 @@ from redoubt.aka.sequence import SequenceArray, SequenceScheme
 from redoubt.config import ConfigError
 from redoubt.events import Refused
 from redoubt.gm.agreement import AgreementPolicy, Mode
-from redoubt.gm.algorithms import Encryption, Integrity, Suite
+from redoubt.gm.algorithms import Encryption, Integrity, Suite, expand
+from redoubt.gm.esp import InboundAssociation
+from redoubt.gm.transforms import transform
 from redoubt.network.configuration import from_tree
 from redoubt.network.gm import policy_of
 from redoubt.phone.phone import Phone
 from redoubt.secret import Secret
 from redoubt.sip.fields import AUTHORIZATION, SECURITY_SERVER
 from redoubt.sip.message import Request
+from redoubt.sources import SeededRandomness
 
 from .client import Card, Client
 from .handsets import ANYTHING, Field, field
@@ -254,3 +258,26 @@ async def test_two_phones_that_offer_the_same_server_port_do_not_get_it_both() -
         bob.registration.attempts = 2
         assert (await bob.register()).registered
         assert bob.line.gm.port != alice.line.gm.port
+
+
+async def test_nothing_that_crossed_the_air_opens_a_packet() -> None:
+    """Whoever heard the challenge has RAND and AUTN; neither they nor parts of them are the keys."""
+    async with field() as net:
+        alice = await net.registered("alice", routed=True)
+        clear, tunnel = net.routers
+        [made] = net.sets("alice")
+        packet = next(data for up, data in tunnel.seen if up)
+        heard = b"".join(data for _, data in clear.seen)
+        nonce = base64.b64decode(heard.split(b'nonce="')[2].split(b'"')[0])
+        assert packet[:4] == made.agreement.network.spi_s.to_bytes(4, "big")
+        windows = [nonce[at : at + 16] for at in range(len(nonce) - 15)] + [bytes(16)]
+        for ck in windows:
+            for ik in windows:
+                keys = expand(made.agreement.suite, Secret(ck), Secret(ik))
+                cipher = transform(made.agreement.suite, keys, SeededRandomness(1))
+                assert InboundAssociation(made.agreement.network.spi_s, cipher).open(packet) is None
+        for secret in (made.keys.encryption.reveal(), made.keys.salt.reveal()):
+            assert secret not in heard and secret.hex().encode() not in heard
+        cipher = transform(made.agreement.suite, made.keys, SeededRandomness(1))
+        assert InboundAssociation(made.agreement.network.spi_s, cipher).open(packet) is not None
+        assert alice.registration.holds

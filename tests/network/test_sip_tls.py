@@ -40,6 +40,7 @@ async def network(folder: Path) -> AsyncIterator[tuple[Network, tuple[str, int]]
     made = await Network.temporary({
         "network": {"realm": REALM, "trusted-nodes": ["192.0.2.1"], **certificates},
         "p-cscf": {"listen": ["tls:127.0.0.1:0"], "core": ["tls:127.0.0.1:0"]},
+        "access": {"policy": "aka-without-ipsec"},
     })  # fmt: skip
     try:
         yield made, made.p_cscf_by("tls")

@@ -16,7 +16,7 @@ from redoubt.network.run import Network
 from redoubt.sources import SeededRandomness
 
 from .calls import call
-from .home import Home, subscribers
+from .home import CLEAR, Home, subscribers
 from .test_apart import free_ports
 
 HSSS = ("hss1.example.net", "hss2.example.net")
@@ -48,7 +48,7 @@ def cscf_tree(ports: list[int]) -> dict[str, Any]:
     anywhere = ["udp:127.0.0.1:0"]
     tree: dict[str, Any] = {name: {"listen": anywhere} for name in ("p-cscf", "i-cscf", "s-cscf", "gm")}
     tree["p-cscf"]["core"] = anywhere
-    return {**tree, "diameter": {"peers": peers}}
+    return {**tree, "diameter": {"peers": peers}, "access": CLEAR}
 
 
 @asynccontextmanager

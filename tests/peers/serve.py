@@ -37,7 +37,8 @@ class RandForSipp:
 
 async def serve(asked: dict[str, Any]) -> None:
     only = asked["only"] or FUNCTIONS
-    network = await Network.temporary(asked["config"], only=only, randomness=RandForSipp())
+    config = {"access": {"policy": "aka-without-ipsec"}, **asked["config"]}  # these peers speak no IPsec
+    network = await Network.temporary(config, only=only, randomness=RandForSipp())
     try:
         if network.hss is not None:
             await network.hss.administration.add(subscriber_of(fields) for fields in asked["subscribers"])

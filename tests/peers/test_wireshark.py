@@ -10,11 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from network.client import OPC, Card, key_of
-from network.home import Home, subscribers
+from network.home import CLEAR, Home, subscribers
 from redoubt.config import DiameterPeer
 from redoubt.diameter.applications import SH
 from redoubt.diameter.codec import DiameterMessage
@@ -52,7 +53,7 @@ YOUNG_AVPS = ("Unknown AVP 660 (vendor=3GPP)", "Unknown AVP 661 (vendor=3GPP)")
 @asynccontextmanager
 async def apart(port: int) -> AsyncIterator[Home]:
     """The HSS and the CSCFs, each for itself."""
-    config = {"hss": {"diameter": [f"tcp:127.0.0.1:{port}"]}}
+    config: dict[str, dict[str, Any]] = {"hss": {"diameter": [f"tcp:127.0.0.1:{port}"]}, "access": CLEAR}
     async with AsyncExitStack() as stack:
         hss = await Network.temporary(config, only=("hss",))
         stack.push_async_callback(hss.close)

@@ -12,6 +12,7 @@ from redoubt.diameter.cx import DeregistrationReason
 from redoubt.events import EventStream
 from redoubt.lab.population import Resident, residents
 from redoubt.network.run import Network
+from redoubt.phone.gm import GmOptions
 from redoubt.phone.identity import PhoneIdentity
 from redoubt.phone.phone import Phone
 from redoubt.secret import Secret
@@ -40,7 +41,8 @@ async def alice(card: PhoneIdentity | None = None) -> AsyncIterator[tuple[Phone,
 async def phone_of(network: Network, card: PhoneIdentity) -> Phone:
     context = Context("ue", EventStream(), Clock(asyncio.get_running_loop()), SeededRandomness(2))
     host, port = network.p_cscf_address
-    phone = Phone(context, card, Stack(context), f"sip:{host}:{port}")
+    gm = GmOptions(port=network.tunnel_address[1])
+    phone = Phone(context, card, Stack(context), f"sip:{host}:{port}", gm=gm)
     await phone.open(f"udp:{host}:0")
     return phone
 

@@ -25,7 +25,11 @@ K, OPC = "6b" * 16, "6f" * 16  # one card for all: the load generator computes w
 async def serve(users: int, profiled: bool, what: str) -> None:
     """Starts a temporary network with `users` subscribers and answers what standard input asks."""
     only = FUNCTIONS if what == "network" else ("hss",)
-    config: dict[str, dict[str, Any]] = {"network": {"realm": REALM}, "hss": {"diameter": ["tcp:127.0.0.1:0"]}}
+    config: dict[str, dict[str, Any]] = {
+        "network": {"realm": REALM},
+        "hss": {"diameter": ["tcp:127.0.0.1:0"]},
+        "access": {"policy": "aka-without-ipsec"},  # the load generator speaks no IPsec
+    }
     network = await Network.temporary(config, only=only)
     profile = cProfile.Profile()
     try:

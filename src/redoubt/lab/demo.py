@@ -47,7 +47,7 @@ async def demo(console: Console | None = None, *, randomness: Randomness | None 
     randomness = randomness or SystemRandomness()
     events = EventStream()
     events.tracing = True
-    network = await Network.temporary({"access": {"policy": "ipsec"}}, events=events, randomness=randomness)
+    network = await Network.temporary(events=events, randomness=randomness)
     show = _Show(network, console)
     try:
         async with asyncio.timeout(LIMIT_S):

@@ -48,7 +48,8 @@ class World:
         self.hss = Hss(self.context.named("hss"), HssConfig(), REALM, store, Seal(KEY))
         self.hosts: dict[str, tuple[str, object]] = {}
         self.dispatch = Dispatch(self.context, self.hosts, self.nowhere)  # type: ignore[arg-type]
-        self.scscf = SCscf(self.context.named("s-cscf"), config, REALM, SCSCF, self.hss, self.dispatch)
+        clear = "aka-without-ipsec"  # the P-CSCF of these tests indicates what a test wants
+        self.scscf = SCscf(self.context.named("s-cscf"), config, REALM, SCSCF, self.hss, self.dispatch, clear)
         self.icscf = ICscf(self.context.named("i-cscf"), icscf, REALM, ICSCF, self.hss, self.dispatch)
         self.hss.attach(SCSCF, self.scscf)
         self.hosts[REALM] = self.hosts["icscf.ims.example"] = ("i-cscf", self.icscf)

@@ -28,7 +28,7 @@ class SCscf:
         uri: str,
         cx: Cx,
         next: Service,
-        access: AccessPolicy = "aka-without-ipsec",
+        access: AccessPolicy = "ipsec",
     ) -> None:
         self._context = context
         self._own = _place(parse_uri(uri))
