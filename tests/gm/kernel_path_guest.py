@@ -1,7 +1,7 @@
 """Runs inside a Linux kernel that has ESP, as root: the kernel path of a P-CSCF against a phone.
 
 The phone lives in another network namespace and process, and has the raw path, or the kernel's as well: then it also
-speaks TCP. Prints one line of JSON for each round with what both saw.
+speaks TCP; or it is behind a NAT and has the tunnel. Prints one line of JSON for each round with what both saw.
 """
 
 import asyncio
@@ -10,28 +10,41 @@ import json
 import os
 import socket
 import subprocess
-import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
 
-from redoubt.gm.agreement import STRENGTH, Agreement, Ends, Mode
+from redoubt.gm.admission import Admission
+from redoubt.gm.agreement import STRENGTH, Agreement, AgreementPolicy, Ends, Mode, server_list
 from redoubt.gm.algorithms import Suite, expand
+from redoubt.gm.allocation import Allocator
 from redoubt.gm.association_set import AssociationSet, Beginning, PathFailed, PhoneKey, Role
 from redoubt.gm.associations import Associations
 from redoubt.gm.kernel_path import KernelPath
+from redoubt.gm.ledger import Ledger
 from redoubt.gm.raw_esp import open_raw_esp
+from redoubt.gm.restart import resume
+from redoubt.gm.udp_tunnel import PORT, open_udp_tunnel
+from redoubt.limits import LEDGER_SLOT_OCTETS
 from redoubt.secret import Secret
-from redoubt.sources import SystemRandomness
-from redoubt.transport.flow import EspAssociation, Flow
+from redoubt.sources import Clock, SystemRandomness
+from redoubt.transport.flow import Address, EspAssociation, Flow, Zone
+from redoubt.transport.listen import Listen
+from redoubt.transport.udp import UdpEndpoint
 from redoubt.transport.xfrm import Xfrm
 
+from . import kernel_guest
+from .kernel_guest import enter
+
 IPV4, IPV6 = ("10.97.0.1", "10.97.0.2"), ("fd97::1", "fd97::2")  # the network's address and the phone's
+BEHIND_NAT = "10.98.0.7"
 NETWORK_ENDS, PHONE_ENDS = Ends(6001, 6002, 6101, 6100), Ends(5001, 5002, 31000, 31001)
 SIZES = [1, 500, 3000]
 ALICE = PhoneKey("alice@ims.test", "phone")
 CK, IK = Secret(bytes(range(16))), Secret(bytes(range(50, 66)))
 
 
-def beginning(suite: Suite, address: str, inner: str) -> Beginning:
-    agreement = Agreement(suite, Mode.TRANSPORT, PHONE_ENDS, NETWORK_ENDS, (), ())
+def beginning(suite: Suite, address: str, inner: str, mode: Mode = Mode.TRANSPORT) -> Beginning:
+    agreement = Agreement(suite, mode, PHONE_ENDS, NETWORK_ENDS, (), server_list(AgreementPolicy(), mode, NETWORK_ENDS))
     return Beginning(ALICE, agreement, expand(suite, CK, IK), address, inner, "call", "nonce")
 
 
@@ -40,7 +53,7 @@ def flow_of(association_set: AssociationSet) -> Flow:
     return association_set.flow
 
 
-async def phone(suite: Suite, addresses: tuple[str, str]) -> None:
+async def phone(suite: Suite, addresses: tuple[str, str]) -> list[int]:
     """Sends, waits for each echo, then tries the protected port in the clear."""
     here, there = addresses
     came: asyncio.Queue[bytes] = asyncio.Queue()
@@ -53,10 +66,10 @@ async def phone(suite: Suite, addresses: tuple[str, str]) -> None:
             clear.bind((there, port))
             clear.sendto(b"INVITE in the clear", (here, NETWORK_ENDS.port_s))
     await asyncio.sleep(0.3)
-    print(json.dumps(answers), flush=True)
+    return answers
 
 
-async def phone_in_kernel(suite: Suite, addresses: tuple[str, str]) -> None:
+async def phone_in_kernel(suite: Suite, addresses: tuple[str, str]) -> list[int]:
     """Datagrams, then a connection over the same associations, then one beside them and one when they are gone."""
     here, there = addresses
     came: asyncio.Queue[bytes] = asyncio.Queue()
@@ -70,7 +83,30 @@ async def phone_in_kernel(suite: Suite, addresses: tuple[str, str]) -> None:
     answers.append(await connected(here, there, 40_000))
     associations.close()
     answers.append(await connected(here, there, PHONE_ENDS.port_s))
-    print(json.dumps(answers), flush=True)
+    return answers
+
+
+async def phone_behind_nat(suite: Suite, addresses: tuple[str, str]) -> list[int]:
+    """Sends from one port of the NAT and from another; then the P-CSCF's process dies, and the next one calls."""
+    here, there = addresses
+    came: asyncio.Queue[bytes] = asyncio.Queue()
+    listen = Listen("udp", there, 0, Zone.ACCESS)
+    randomness = SystemRandomness()
+    path = await open_udp_tunnel(
+        Role.PHONE, listen, BEHIND_NAT, randomness, lambda message, _flow: came.put_nowait(message)
+    )
+    associations = Associations(Role.PHONE, path)
+    path.received = associations.received
+    mine = associations.begin(beginning(suite, here, BEHIND_NAT, Mode.UDP_TUNNEL))
+    answers = await converse(mine, came)
+    moved = await UdpEndpoint.open(listen, path.arrived, lambda _listen, _host: flow_of(mine).security)
+    path._channels[mine].outer = moved.flow_to((here, PORT))
+    for message in (b"I moved", b"die"):
+        flow_of(mine).send(message)
+        answers.append(len(await asyncio.wait_for(came.get(), 5)))
+    flow_of(mine).send(b"are you there?")
+    answers.append(len(await asyncio.wait_for(came.get(), 5)))
+    return answers
 
 
 async def converse(mine: AssociationSet, came: "asyncio.Queue[bytes]") -> list[int]:
@@ -101,7 +137,31 @@ def family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-async def network(suite: Suite, addresses: tuple[str, str], kind: str) -> dict[str, object]:
+class Child:
+    """A phone in a process of its own, made before this one has a loop. It begins when it is told to."""
+
+    def __init__(self, program: Callable[[], Coroutine[None, None, list[int]]]) -> None:
+        begin, self._begin = os.pipe()
+        self._result, result = os.pipe()
+        self._process = os.fork()
+        if not self._process:
+            enter("phone")
+            os.read(begin, 1)
+            try:
+                os.write(result, json.dumps(asyncio.run(program())).encode())
+            finally:
+                os._exit(0)
+        os.close(result)
+
+    async def runs(self) -> list[int]:
+        os.write(self._begin, b"!")
+        found = await asyncio.to_thread(os.read, self._result, 65_536)
+        await asyncio.to_thread(os.waitpid, self._process, 0)
+        answers: list[int] = json.loads(found or b"[]")
+        return answers
+
+
+async def network(suite: Suite, addresses: tuple[str, str], kind: str, child: Child) -> dict[str, object]:
     """Echoes; then what the kernel counted, and what is left of a set that ended and of a process that died."""
     here, there = addresses
     heard: list[int] = []
@@ -124,14 +184,81 @@ async def network(suite: Suite, addresses: tuple[str, str], kind: str) -> dict[s
         writer.close()
 
     servers = [await asyncio.start_server(accepted, here, each) for each in (NETWORK_ENDS.port_c, NETWORK_ENDS.port_s)]
-    command = ["ip", "netns", "exec", "phone", sys.executable, __file__, kind, str(STRENGTH.index(suite)), *addresses]
-    child = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, env=os.environ)
-    answers = json.loads((await child.communicate())[0])
+    answers = await child.runs()
     seen = {"suite": str(suite), "kind": kind, "heard": heard, "answers": answers, "stray": path.stray}
     seen |= leftovers(path, associations, begun, addresses)
     for server in servers:
         server.close()
     path.close()
+    return seen
+
+
+class Life:
+    """One process's P-CSCF, for phones behind NATs."""
+
+    def __init__(self, here: str, memory: bytearray) -> None:
+        self.here, self.memory = here, memory
+        self.heard: list[bytes] = []
+        self.came = asyncio.Event()
+        self.where: list[Address] = []
+
+    async def begin(self, *, goes_on: bool) -> list[AssociationSet]:
+        ports = NETWORK_ENDS.port_c, NETWORK_ENDS.port_s
+        self.path = await KernelPath.open(
+            Role.NETWORK, self.here, ports, self.receive, nat_port=PORT, goes_on=goes_on
+        )
+        self.associations = Associations(Role.NETWORK, self.path)
+        self.path.received = self.associations.received
+        allocator = Allocator(SystemRandomness(), [6200], [6201])
+        admission = Admission(self.associations, allocator, AgreementPolicy())
+        clock = Clock(asyncio.get_running_loop(), 1_000_000.0)
+        return resume(Ledger(self.memory), self.associations, admission, clock)
+
+    def receive(self, message: bytes, flow: Flow) -> None:
+        self.heard.append(message)
+        if message == b"die":
+            self.came.set()
+        else:
+            flow.send(message)
+
+    def die(self) -> None:
+        self.associations.leave()
+        self.path.close()
+
+
+async def behind_nat(suite: Suite, addresses: tuple[str, str], child: Child) -> dict[str, object]:
+    """A phone that a NAT moves, and a process that dies: the next goes on with what the kernel has kept."""
+    here, there = addresses
+    memory = bytearray(8 * LEDGER_SLOT_OCTETS)
+    first = Life(here, memory)
+    await first.begin(goes_on=False)
+    begun = first.associations.begin(beginning(suite, there, BEHIND_NAT, Mode.UDP_TUNNEL))
+    phone_runs = asyncio.ensure_future(child.runs())
+    await asyncio.wait_for(first.came.wait(), 20)
+    first.associations.registered(begun, "sip:alice@ims.test", 600)
+    bob, bobs, ours = PhoneKey("bob@ims.test", "phone"), Ends(7001, 7002, 32_000, 32_001), Ends(8001, 8002, 6101, 6100)
+    half_open = dataclasses.replace(
+        beginning(suite, there, BEHIND_NAT, Mode.UDP_TUNNEL), phone=bob,
+        agreement=Agreement(suite, Mode.UDP_TUNNEL, bobs, ours, (), ()),
+    )  # fmt: skip
+    first.associations.begin(half_open)
+    moved_to = begun.slot.where
+    first.die()
+    await asyncio.sleep(0.1)  # until its sockets are closed
+    second = Life(here, memory)
+    taken = await second.begin(goes_on=True)
+    swept = second.path.settle()
+    for each in taken:
+        flow_of(each).send(b"a call")
+    answers = await asyncio.wait_for(phone_runs, 20)
+    usage = [dataclasses.astuple(second.path.usage(each)) for each in taken]
+    second.associations.close()
+    seen = {
+        "suite": str(suite), "kind": "nat", "heard": [len(each) for each in first.heard + second.heard],
+        "answers": answers, "moved": moved_to is not None and moved_to[1] != PORT, "taken": len(taken), "swept": swept,
+        "usage": usage, "after": second.path.settle(),
+    }  # fmt: skip
+    second.path.close()
     return seen
 
 
@@ -163,6 +290,7 @@ def main() -> None:
     for command in (
         "link set lo up", "netns add phone", "link add gm0 type veth peer name gm1 netns phone",
         f"addr add {IPV4[0]}/24 dev gm0", f"addr add {IPV6[0]}/64 dev gm0 nodad", "link set gm0 up",
+        f"route add {BEHIND_NAT}/32 via {IPV4[1]}",
         "-n phone link set lo up", f"-n phone addr add {IPV4[1]}/24 dev gm1",
         f"-n phone addr add {IPV6[1]}/64 dev gm1 nodad", "-n phone link set gm1 up",
     ):  # fmt: skip
@@ -171,12 +299,14 @@ def main() -> None:
     for suite, addresses, kind in (
         (cbc, IPV4, "raw"), (gmac, IPV6, "raw"), (cbc, IPV4, "kernel"), (gcm, IPV6, "kernel"),
     ):  # fmt: skip
-        print(json.dumps(asyncio.run(network(suite, addresses, kind))), flush=True)
+        program = phone if kind == "raw" else phone_in_kernel
+        child = Child(partial(program, suite, addresses))
+        print(json.dumps(asyncio.run(network(suite, addresses, kind, child))), flush=True)
+    for suite in (cbc, gcm):
+        child = Child(partial(phone_behind_nat, suite, IPV4))
+        print(json.dumps(asyncio.run(behind_nat(suite, IPV4, child))), flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1:]:
-        program = phone if sys.argv[1] == "raw" else phone_in_kernel
-        asyncio.run(program(STRENGTH[int(sys.argv[2])], (sys.argv[3], sys.argv[4])))
-    else:
-        main()
+    kernel_guest.main()
+    main()

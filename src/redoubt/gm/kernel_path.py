@@ -1,17 +1,22 @@
-"""ESP in the kernel (XFRM), in transport mode: for production with handsets. SIP has ordinary sockets at the protected
-ports; policies let nothing pass there between a phone's ends and ours that did not come, or does not go, through ESP.
+"""ESP in the kernel (XFRM): for production with handsets. SIP has ordinary sockets at the protected ports; policies let
+nothing pass there between a phone's ends and ours that did not come, or does not go, through ESP.
 
-A set is four states and four policies, the protocol no part of them (TS 33.203 7.1). A datagram that fits no set is
-dropped here: the kernel's policies speak of known ends only (requirement row 33).
+A set is four states and four policies, the protocol no part of them (TS 33.203 7.1). A phone behind a NAT has tunnel
+mode in UDP (RFC 3948, Annex M): the kernel tells where its packets come from. States outlive this process: the next one
+goes on with those of sets that it knows. A datagram that fits no set is dropped here: the kernel's policies speak of
+known ends only (requirement row 33).
 """
 
+import asyncio
+import socket
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from redoubt.gm.agreement import Ends
+from redoubt.gm.agreement import Ends, Mode
 from redoubt.gm.algorithms import Encryption, EspKeys, Integrity, Suite
 from redoubt.gm.association_set import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role, Usage
+from redoubt.gm.states import State
 from redoubt.gm.transforms import AEAD_TAG_OCTETS, TAG_OCTETS
 from redoubt.gm.user_space import Keeper, keep_nothing
 from redoubt.limits import ESP_REPLAY_WINDOW
@@ -25,13 +30,18 @@ from redoubt.transport.xfrm import (
     Between,
     Change,
     Direction,
+    Entries,
+    Outside,
     Xfrm,
     XfrmError,
     delete_policy,
     delete_state,
+    moved_state,
     new_policy,
     new_state,
+    selected,
 )
+from redoubt.transport.xfrm_nat import Mappings, esp_in_udp
 
 CIPHERS = {
     Encryption.AES_CBC: "cbc(aes)",
@@ -52,22 +62,28 @@ def algorithms(suite: Suite, keys: EspKeys) -> Algorithms:
     return Algorithms(None, (CIPHERS[suite.encryption], keys.encryption.reveal()), auth)
 
 
+BASES = (OWNED_MASK ^ 0xFFFFFFFF) // 4  # a set takes four request identifiers
+
+
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """One of a set's four associations."""
+    """One of a set's four associations: what it carries, between which addresses."""
 
     between: Between
+    outside: Outside
     spi: int
     direction: Direction
 
 
-def _ways(here: str, mine: Ends, there: str, theirs: Ends) -> tuple[_Way, ...]:
+def _ways(here: str, mine: Ends, there: str, theirs: Ends, around: Outside) -> tuple[_Way, ...]:
     """TS 33.203 7.1: client to server and server to client, both ways; an SPI is its receiver's."""
+    ports = around.ports[::-1] if around.ports is not None else None
+    back = Outside(around.target, around.source, ports)
     return (
-        _Way(Between(there, theirs.port_c, here, mine.port_s), mine.spi_s, Direction.IN),
-        _Way(Between(there, theirs.port_s, here, mine.port_c), mine.spi_c, Direction.IN),
-        _Way(Between(here, mine.port_c, there, theirs.port_s), theirs.spi_s, Direction.OUT),
-        _Way(Between(here, mine.port_s, there, theirs.port_c), theirs.spi_c, Direction.OUT),
+        _Way(Between(there, theirs.port_c, here, mine.port_s), back, mine.spi_s, Direction.IN),
+        _Way(Between(there, theirs.port_s, here, mine.port_c), back, mine.spi_c, Direction.IN),
+        _Way(Between(here, mine.port_c, there, theirs.port_s), around, theirs.spi_s, Direction.OUT),
+        _Way(Between(here, mine.port_s, there, theirs.port_c), around, theirs.spi_c, Direction.OUT),
     )
 
 
@@ -81,59 +97,112 @@ class KernelPath:
         self._receive = receive
         self._endpoints: dict[int, UdpEndpoint] = {}
         self._by_ends: dict[tuple[int, Address], AssociationSet] = {}
+        self._by_spi: dict[int, AssociationSet] = {}  # those behind NATs
         self._ways: dict[AssociationSet, tuple[_Way, ...]] = {}
+        self._bases: dict[AssociationSet, int] = {}
+        self._bases_taken: set[int] = set()
+        self._last_base = 0
+        self._inherited = Entries({}, set())
+        self._nat_port = 0
+        self._tunnel: socket.socket | None = None
+        self._mappings: Mappings | None = None
         self.stray = 0
         self.received: Keeper = keep_nothing
 
     @classmethod
-    async def open(cls, role: Role, here: str, ports: Iterable[int], receive: OnDatagram) -> "KernelPath":
-        """Removes what a former process left in the kernel and opens the protected ports, all of which sets may get.
-        Raises OSError.
+    async def open(
+        cls,
+        role: Role,
+        here: str,
+        ports: Iterable[int],
+        receive: OnDatagram,
+        *,
+        nat_port: int = 0,
+        goes_on: bool = False,
+    ) -> "KernelPath":
+        """Opens the protected ports, all of which sets may get, and, for phones behind NATs, that of ESP in UDP.
+        Removes what a former process left in the kernel, or, when this one `goes_on` with its sets, has `settle` do
+        so. Raises OSError.
         """
         xfrm = Xfrm()
-        xfrm.sweep()
         path = cls(role, here, xfrm, receive)
+        if goes_on:
+            path._inherited = xfrm.ours()
+        else:
+            xfrm.sweep()
         for port in ports:
             listen = Listen("udp", here, port, Zone.ACCESS)
             path._endpoints[port] = await UdpEndpoint.open(listen, path._arrived(port), _unprotected)
+        if nat_port:
+            path._open_tunnel(nat_port)
         return path
+
+    def _open_tunnel(self, port: int) -> None:
+        self._tunnel, self._nat_port = esp_in_udp(self._here, port), port
+        self._mappings = Mappings()
+        asyncio.get_running_loop().add_reader(self._mappings.fileno(), self._follow)
+
+    def settle(self) -> int:
+        """The sets of a former process that go on have been installed: the rest of what it left goes. How much."""
+        ways = [way for ways in self._ways.values() for way in ways]
+        known = Entries(
+            {(way.outside.target, way.spi): 0 for way in ways}, {selected(way.between, way.direction) for way in ways}
+        )
+        self._inherited = Entries({}, set())
+        return self._xfrm.sweep(known)
 
     def close(self) -> None:
         for endpoint in self._endpoints.values():
             endpoint.close()
+        if self._tunnel is not None:
+            self._tunnel.close()
+        if self._mappings is not None:
+            asyncio.get_running_loop().remove_reader(self._mappings.fileno())
+            self._mappings.close()
         self._xfrm.close()
 
     # ---- Path
 
     def install(self, association_set: AssociationSet) -> Flow:
-        """States and policies, all or none, before a packet may need them."""
+        """States and policies, all or none, before a packet may need them; those of a set that goes on are there."""
         agreement = association_set.agreement
-        there = association_set.address
+        in_tunnel = agreement.mode is Mode.UDP_TUNNEL
+        there = association_set.inner if in_tunnel else association_set.address
         if self._role is Role.NETWORK:
             mine, theirs = agreement.network, agreement.phone
         else:
             mine, theirs = agreement.phone, agreement.network
         if not {mine.port_c, mine.port_s} <= self._endpoints.keys():
             raise PathFailed("a protected port is not open")
-        ways = _ways(self._here, mine, there, theirs)
-        self._make(ways, association_set)
+        ways = _ways(self._here, mine, there, theirs, self._around(association_set, in_tunnel))
+        if association_set.state is State.TEMPORARY:
+            base = self._base()
+            self._make(ways, base, association_set)
+        else:
+            base = self._adopted(ways)
+        self._bases[association_set] = base
+        self._bases_taken.add(base)
         self._ways[association_set] = ways
         for way in ways[:2]:
             self._by_ends[way.between.target_port, (there, way.between.source_port)] = association_set
+            if in_tunnel:
+                self._by_spi[way.spi] = association_set
         return self._flow(association_set, mine, (there, theirs.port_s))
 
     def remove(self, association_set: AssociationSet) -> None:
         """First nobody believes a datagram, then the kernel forgets."""
         ways = self._ways.pop(association_set)
+        self._bases_taken.discard(self._bases.pop(association_set))
         for way in ways[:2]:
             del self._by_ends[way.between.target_port, (way.between.source, way.between.source_port)]
+            self._by_spi.pop(way.spi, None)
         self._unmake(_removals(ways))
 
     def usage(self, association_set: AssociationSet) -> Usage:
         """Read back from the kernel. Whole packets, where user space counts what they carry."""
         out, back = Counter[str](), Counter[str]()
         for way in self._ways[association_set]:
-            found = self._xfrm.counters_of(way.between.target, way.spi)
+            found = self._xfrm.counters_of(way.outside.target, way.spi)
             side = out if way.direction is Direction.OUT else back
             side.update(packets=found.packets, octets=found.octets, replayed=found.replayed, bad_tags=found.bad_tags)
         return Usage(
@@ -156,16 +225,72 @@ class KernelPath:
 
     # ---- inside
 
-    def _make(self, ways: tuple[_Way, ...], association_set: AssociationSet) -> None:
+    def _around(self, association_set: AssociationSet, in_tunnel: bool) -> Outside:
+        """From here to the phone. Behind a NAT, where it is shows with its first packet."""
+        if not in_tunnel:
+            return Outside(self._here, association_set.address)
+        if self._tunnel is None or self._role is not Role.NETWORK:
+            raise PathFailed("ESP in UDP is not open here")
+        host, port = association_set.slot.where or (association_set.address, self._nat_port)
+        return Outside(self._here, host, (self._nat_port, port))
+
+    def _adopted(self, ways: tuple[_Way, ...]) -> int:
+        """The request identifiers of a set that a former process made. Without all of it in the kernel it is given up:
+        made anew, it would use its sequence numbers again.
+        """
+        states, policies = self._inherited.states, self._inherited.policies
+        for way in ways:
+            if (way.outside.target, way.spi) not in states or selected(way.between, way.direction) not in policies:
+                raise PathFailed("the kernel has not kept all of the set")
+        return (states[ways[0].outside.target, ways[0].spi] & ~OWNED_MASK) // 4
+
+    def _base(self) -> int:
+        """Of four request identifiers that no other living set has: it ties policies to states."""
+        for step in range(1, BASES):
+            base = (self._last_base + step) % BASES
+            if base not in self._bases_taken:
+                self._last_base = base
+                return base
+        raise PathFailed("no request identifier is left")
+
+    def _follow(self) -> None:
+        """A NAT gave a phone another port: the kernel heard an authentic packet from there."""
+        for moved in self._mappings.read() if self._mappings is not None else ():
+            owner = self._by_spi.get(moved.spi)
+            ways = self._ways[owner] if owner is not None else ()
+            if owner is None or moved.address != ways[2].outside.target:
+                continue  # another address of a NAT is another phone to the kernel: it has to register (TS 33.203 7.5)
+            way_out = Outside(self._here, moved.address, (self._nat_port, moved.port))
+            if way_out != ways[2].outside:
+                self._lead(owner, way_out)
+
+    def _lead(self, owner: AssociationSet, way_out: Outside) -> None:
+        """All four states get the new port."""
+        way_in = Outside(way_out.target, way_out.source, way_out.ports[::-1] if way_out.ports else None)
+        how, base = algorithms(owner.agreement.suite, owner.keys), self._bases[owner]
+        ways = [
+            replace(way, outside=way_out if way.direction is Direction.OUT else way_in) for way in self._ways[owner]
+        ]
+        for place, way in enumerate(ways):
+            change = moved_state(way.outside, way.spi, _reqid(base, place), how, ESP_REPLAY_WINDOW)
+            try:
+                self._xfrm.change([change])
+            except XfrmError:
+                return  # as it was: its next packet tells again
+        self._ways[owner] = tuple(ways)
+        if way_out.ports is not None:
+            owner.slot.where = (way_out.target, way_out.ports[1])
+
+    def _make(self, ways: tuple[_Way, ...], base: int, association_set: AssociationSet) -> None:
         """Each way has a request identifier of its own: it ties the policy to that one state."""
         how = algorithms(association_set.agreement.suite, association_set.keys)
         done: list[Change] = []
         try:
             for place, way in enumerate(ways):
-                reqid = _reqid(association_set.number, place)
-                self._xfrm.change([new_state(way.between, way.spi, reqid, how, ESP_REPLAY_WINDOW)])
-                done.append(delete_state(way.between.target, way.spi))
-                self._xfrm.change([new_policy(way.between, way.direction, reqid)])
+                reqid = _reqid(base, place)
+                self._xfrm.change([new_state(way.outside, way.spi, reqid, how, ESP_REPLAY_WINDOW)])
+                done.append(delete_state(way.outside.target, way.spi))
+                self._xfrm.change([new_policy(way.between, way.outside, way.direction, reqid)])
                 done.append(delete_policy(way.between, way.direction))
         except XfrmError as error:
             self._unmake(done)
@@ -199,6 +324,8 @@ class KernelPath:
             if owner is None or owner.flow is None:
                 self.stray += 1
                 return
+            if owner.agreement.mode is Mode.UDP_TUNNEL:
+                self._follow()  # an answer must not leave for where the phone was
             if owner.state in WAITS_FOR_MESSAGE:
                 self.received(owner)
             if owner.flow is not None:
@@ -207,16 +334,14 @@ class KernelPath:
         return arrived
 
 
-def _reqid(number: int, place: int) -> int:
-    """Ours, and another for each way of a set. The kernel looks for it among the states between two addresses alone,
-    so that numbers may come round again.
-    """
-    return OWNED | (4 * number + place) & 0xFFFFFFFF & ~OWNED_MASK
+def _reqid(base: int, place: int) -> int:
+    """Ours, and another for each way of a set."""
+    return OWNED | 4 * base + place
 
 
 def _removals(ways: tuple[_Way, ...]) -> list[Change]:
     """Policies last: while a state is gone and its policy stays, nothing passes in the clear."""
-    states = [delete_state(way.between.target, way.spi) for way in ways]
+    states = [delete_state(way.outside.target, way.spi) for way in ways]
     return states + [delete_policy(way.between, way.direction) for way in ways]
 
 

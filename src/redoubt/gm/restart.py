@@ -19,6 +19,7 @@ from redoubt.gm.esp import SEQUENCE_MAX
 from redoubt.gm.ledger import SENT, SENT_CLIENT, Ledger, Slot
 from redoubt.gm.states import Event, Life, Row, State
 from redoubt.secret import Secret
+from redoubt.sip.errors import SipError
 from redoubt.sip.fields import SECURITY_SERVER
 from redoubt.sip.message import Request
 from redoubt.sources import Clock
@@ -98,7 +99,7 @@ def take_over(
         try:
             record = _decode(slot.record)
             adopted = _adopt(record, slot, associations, admission, offset_s) if record.ends_at > clock.now() else None
-        except (DecodeError, ValidationError, ValueError, Taken):
+        except (DecodeError, ValidationError, ValueError, SipError, Taken):
             adopted = None
         except PathFailed:
             continue  # the slot went back when the path refused

@@ -13,11 +13,12 @@ from enum import IntEnum
 
 NETLINK_XFRM = 6
 ESP = 50
-OWNED = 0x5ED00000  # request identifiers of ours: this, and 20 bits of a number
-OWNED_MASK = 0xFFF00000
+OWNED = 0x5E000000  # request identifiers of ours: this, and 24 bits of a number
+OWNED_MASK = 0xFF000000
 INFINITE = 2**64 - 1
 ANSWER_S = 5.0
-TRANSPORT_MODE = 0
+TRANSPORT_MODE, TUNNEL_MODE = 0, 1
+ESP_IN_UDP = 2  # UDP_ENCAP_ESPINUDP (linux/udp.h)
 WINDOW_WORDS_BITS = 32
 
 ACK, DUMP, CREATE, EXCLUSIVE, REQUEST = 0x4, 0x300, 0x400, 0x200, 0x1
@@ -33,6 +34,7 @@ class Message(IntEnum):
     NEW_POLICY = 0x13
     DELETE_POLICY = 0x14
     GET_POLICY = 0x15
+    UPDATE_STATE = 0x1A
 
 
 class Direction(IntEnum):
@@ -46,6 +48,7 @@ class Attribute(IntEnum):
     """XFRMA_*."""
 
     CRYPT = 2
+    ENCAPSULATION = 4
     TEMPLATE = 5
     AEAD = 18
     AUTH_TRUNC = 20
@@ -61,6 +64,7 @@ _STATISTICS = struct.Struct("=3I")
 _STATE_TAIL = struct.Struct("=IIHBBB7x")
 _POLICY_TAIL = struct.Struct("=IIBBBB4x")
 _TEMPLATE_TAIL = struct.Struct("=Hxx16sIBBBxIII")
+_ENCAPSULATION = struct.Struct("=H2s2sxx16x")
 _FOREVER = _LIFETIME.pack(INFINITE, INFINITE, INFINITE, INFINITE, 0, 0, 0, 0)
 _UNUSED = _USED.pack(0, 0, 0, 0)
 _STATE_OCTETS = _SELECTOR.size + _ID.size + 16 + _LIFETIME.size + _USED.size + _STATISTICS.size + _STATE_TAIL.size
@@ -100,6 +104,19 @@ class Between:
 
 
 @dataclass(frozen=True, slots=True)
+class Outside:
+    """The addresses that ESP packets have. With ports the mode is the tunnel's, and UDP is around them (RFC 3948)."""
+
+    source: str
+    target: str
+    ports: tuple[int, int] | None = None  # source and target
+
+    @property
+    def mode(self) -> int:
+        return TRANSPORT_MODE if self.ports is None else TUNNEL_MODE
+
+
+@dataclass(frozen=True, slots=True)
 class Counters:
     """What the kernel counted for one state."""
 
@@ -115,6 +132,10 @@ Change = tuple[Message, int, bytes]
 """A request: its kind, flags beyond the usual, and what follows the netlink header."""
 
 
+def _family(address: str) -> int:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
 def _address(text: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text).ljust(16, b"\0")
 
@@ -127,12 +148,13 @@ def _named(name: str, key: bytes, *more: int) -> bytes:
     return name.encode().ljust(64, b"\0") + struct.pack(f"={1 + len(more)}I", 8 * len(key), *more) + key
 
 
-def new_state(between: Between, spi: int, reqid: int, algorithms: Algorithms, window: int) -> Change:
-    """An ESP state in transport mode, with an anti-replay window."""
+def new_state(outside: Outside, spi: int, reqid: int, algorithms: Algorithms, window: int) -> Change:
+    """An ESP state, with an anti-replay window."""
+    family = _family(outside.target)
     info = (
-        bytes(_SELECTOR.size) + _ID.pack(_address(between.target), spi.to_bytes(4, "big"), ESP)
-        + _address(between.source) + _FOREVER + _UNUSED + _STATISTICS.pack(0, 0, 0)
-        + _STATE_TAIL.pack(0, reqid, between.family, TRANSPORT_MODE, 0, 0)
+        bytes(_SELECTOR.size) + _ID.pack(_address(outside.target), spi.to_bytes(4, "big"), ESP)
+        + _address(outside.source) + _FOREVER + _UNUSED + _STATISTICS.pack(0, 0, 0)
+        + _STATE_TAIL.pack(0, reqid, family, outside.mode, 0, 0)
     )  # fmt: skip
     if algorithms.aead is not None:
         name, key, tag_bits = algorithms.aead
@@ -141,9 +163,18 @@ def new_state(between: Between, spi: int, reqid: int, algorithms: Algorithms, wi
         name, key, tag_bits = algorithms.auth
         attributes = _attribute(Attribute.AUTH_TRUNC, _named(name, key, tag_bits))
         attributes += _attribute(Attribute.CRYPT, _named(*algorithms.crypt))
+    if outside.ports is not None:
+        ports = [port.to_bytes(2, "big") for port in outside.ports]
+        attributes += _attribute(Attribute.ENCAPSULATION, _ENCAPSULATION.pack(ESP_IN_UDP, *ports))
     words = window // WINDOW_WORDS_BITS
     replay = struct.pack(f"={6 + words}I", words, 0, 0, 0, 0, window, *([0] * words))
     return Message.NEW_STATE, CREATE | EXCLUSIVE, info + attributes + _attribute(Attribute.REPLAY, replay)
+
+
+def moved_state(outside: Outside, spi: int, reqid: int, algorithms: Algorithms, window: int) -> Change:
+    """A state between the same addresses gets other ports around it; all else of it stays as it is."""
+    _, _, body = new_state(outside, spi, reqid, algorithms, window)
+    return Message.UPDATE_STATE, 0, body
 
 
 def delete_state(target: str, spi: int) -> Change:
@@ -151,17 +182,34 @@ def delete_state(target: str, spi: int) -> Change:
     return Message.DELETE_STATE, 0, _address(target) + struct.pack("=4sHBx", spi.to_bytes(4, "big"), family, ESP)
 
 
-def new_policy(between: Between, direction: Direction, reqid: int) -> Change:
+def new_policy(between: Between, outside: Outside, direction: Direction, reqid: int) -> Change:
     """Traffic of that selector goes, or must have come, through the states of the request identifier."""
     info = between.selector() + _FOREVER + _UNUSED + _POLICY_TAIL.pack(0, 0, direction, 0, 0, 0)
-    template = _ID.pack(_address(between.target), bytes(4), ESP) + _TEMPLATE_TAIL.pack(
-        between.family, _address(between.source), reqid, TRANSPORT_MODE, 0, 0, 2**32 - 1, 2**32 - 1, 2**32 - 1
+    template = _ID.pack(_address(outside.target), bytes(4), ESP) + _TEMPLATE_TAIL.pack(
+        _family(outside.target), _address(outside.source), reqid, outside.mode, 0, 0, 2**32 - 1, 2**32 - 1, 2**32 - 1
     )
     return Message.NEW_POLICY, CREATE | EXCLUSIVE, info + _attribute(Attribute.TEMPLATE, template)
 
 
 def delete_policy(between: Between, direction: Direction) -> Change:
     return Message.DELETE_POLICY, 0, between.selector() + struct.pack("=IBxxx", 0, direction)
+
+
+@dataclass(frozen=True, slots=True)
+class Entries:
+    """States by target and SPI, with their request identifiers, and what policies select, with their direction."""
+
+    states: dict[tuple[str, int], int]
+    policies: set[tuple[bytes, int]]
+
+
+def selected(between: Between, direction: Direction) -> tuple[bytes, int]:
+    """What names a policy."""
+    return between.selector(), direction
+
+
+def _selected(ident: bytes) -> tuple[bytes, int]:
+    return ident[: _SELECTOR.size], ident[_SELECTOR.size + 4]
 
 
 class Xfrm:
@@ -210,10 +258,21 @@ class Xfrm:
                 if sequence == asked:
                     return _state(found)[1]
 
-    def sweep(self) -> int:
-        """Removes every state and policy with our mark: what a process that is no more left. How many there were."""
-        removals = [delete_state(target, counters.spi) for target, counters in self._states()]
-        removals += [(Message.DELETE_POLICY, 0, ident) for ident in self._policies()]
+    def ours(self) -> "Entries":
+        """What carries our mark."""
+        states = {(target, counters.spi): counters.reqid for target, counters in self._states()}
+        return Entries(states, {_selected(ident) for ident in self._policies()})
+
+    def sweep(self, keep: "Entries | None" = None) -> int:
+        """Removes every state and policy with our mark but these: what a process that is no more left. How many there
+        were.
+        """
+        kept = keep if keep is not None else Entries({}, set())
+        states = [(target, counters.spi) for target, counters in self._states()]
+        removals = [delete_state(*state) for state in states if state not in kept.states]
+        removals += [
+            (Message.DELETE_POLICY, 0, ident) for ident in self._policies() if _selected(ident) not in kept.policies
+        ]
         for removal in removals:
             self.change([removal])
         return len(removals)
