@@ -22,6 +22,7 @@ from redoubt.diameter.cx import DeregistrationReason
 from redoubt.events import Check, Deregistered, EventStream, MessageSeen, Notice
 from redoubt.hss.administration import Told
 from redoubt.hss.keys import create_key, write_key_file
+from redoubt.network.commands import commands
 from redoubt.network.configuration import from_tree, rendered
 from redoubt.network.run import Network
 from redoubt.sim import run
@@ -211,6 +212,20 @@ async def test_the_hss_knows_no_cscf_that_nobody_configured(tmp_path: Path) -> N
         assert not await other.diameter.nodes["s-cscf"].connected(0.3)
         seen = [e for e in net.part("hss").context.events.recent if isinstance(e, Check) and not e.passed]
         assert any("mallory.net" in check.seen for check in seen)
+
+
+async def test_an_hss_by_itself_explains_what_it_refused(tmp_path: Path) -> None:
+    """It hears of identities and of no Call-ID; the CSCFs tell of the same attempt by its Call-ID."""
+    async with apart(SPLITS[3], tmp_path) as net:
+        carol = await net.phone("carol")
+        await carol.ask(carol.register())
+        for about in (carol.card.impi, carol.card.impu):
+            at_hss, *_ = await commands(net.part("hss"))["explain"]({"about": about})
+            assert (at_hss["call_id"], at_hss["passed"]) == ("", False)
+            assert "the identity is provisioned" in at_hss["verdict"] and at_hss["advice"]
+        (at_cscfs,) = await commands(net.part("i-cscf"))["explain"]({"about": carol.card.impu})
+        assert at_cscfs["call_id"] == carol.call_id
+        assert await commands(net.part("hss"))["explain"]({"about": ""}) == []
 
 
 @pytest.mark.parametrize("arranged", ["collapsed", "apart"], indirect=True)

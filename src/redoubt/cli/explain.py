@@ -53,9 +53,11 @@ def command(about: str, last: int, config_path: Path, as_json: bool) -> None:
 async def _attempts(config_path: Path, about: str, last: int) -> list[dict[str, Any]]:
     """What the processes of this network know of the same attempts: some learn of a user by Call-ID alone."""
     named = await ask_everyone(config_path, "explain", about=about, last=last)
-    found = {attempt["call_id"]: attempt for answer in named for attempt in answer}
     if len(named) == 1:
-        return list(found.values())
+        return list(named[0])
+    found = {attempt["call_id"]: attempt for answer in named for attempt in answer if attempt["call_id"]}
+    if not found:  # what an HSS refused to CSCFs elsewhere
+        return [attempt for answer in named for attempt in answer][-last:]
     newest = sorted(found.values(), key=lambda attempt: attempt["at"])[-last:]
     whole = [await ask_everyone(config_path, "explain", about=one["call_id"], last=1) for one in newest]
     return [_together([attempt for answer in answers for attempt in answer]) for answers in whole]

@@ -30,7 +30,10 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 def attempts(events: Iterable[Event], about: str, most: int = ATTEMPTS_SHOWN) -> list[Attempt]:
-    """The last attempts about an IMPU, IMPI or Call-ID, oldest first."""
+    """The last attempts about an IMPU, IMPI or Call-ID, oldest first.
+
+    An HSS by itself hears of no Call-ID: there each refusal stands alone, unless the CSCFs beside it know more.
+    """
     evidence = [event for event in events if isinstance(event, Evidence)]
     wanted: dict[str, list[Evidence]] = {}
     for event in evidence:
@@ -39,7 +42,9 @@ def attempts(events: Iterable[Event], about: str, most: int = ATTEMPTS_SHOWN) ->
     for event in evidence:
         if (found := wanted.get(_call_id(event))) is not None:
             found.append(event)
-    wanted.pop("", None)
+    alone = [event for event in wanted.pop("", ()) if about in _subjects(event)]
+    if about and not wanted:
+        return [_attempt("", [event]) for event in alone[-most:]]
     return [_attempt(call_id, found) for call_id, found in list(wanted.items())[-most:]]
 
 
