@@ -10,10 +10,13 @@ from redoubt.gm.allocation import Allocator
 from redoubt.gm.association_set import AssociationSet, PhoneKey, Role, Usage
 from redoubt.gm.associations import Associations
 from redoubt.gm.half_open import HalfOpen
+from redoubt.gm.ledger import Ledger
+from redoubt.gm.restart import resume
 from redoubt.gm.states import Event, Row, State
+from redoubt.limits import LEDGER_SLOT_OCTETS
 from redoubt.secret import Secret
 from redoubt.sim import Network, run
-from redoubt.sources import SeededRandomness
+from redoubt.sources import Clock, SeededRandomness
 from redoubt.transport.flow import EspAssociation, Flow, FlowFailed, Zone
 
 POLICY = AgreementPolicy()
@@ -52,14 +55,26 @@ class Ducts:
 class Node:
     """A P-CSCF's associations with everything around them."""
 
-    def __init__(self, seed: int = 1, ceiling: int = 1000, per_source: int = 10, client_ports: int = 100) -> None:
+    def __init__(
+        self, seed: int = 1, ceiling: int = 1000, per_source: int = 10, client_ports: int = 100, slots: int = 64
+    ) -> None:
+        self._limits = ceiling, per_source, client_ports
+        self.memory = bytearray(LEDGER_SLOT_OCTETS * (slots + 1))
+        self.clock = Clock(asyncio.get_running_loop(), 1_000_000.0)
+        self._spi = 1000
+        self.start(seed)
+
+    def start(self, seed: int) -> list[AssociationSet]:
+        """A process begins, and goes on where one ended."""
+        ceiling, per_source, client_ports = self._limits
         self.ducts = Ducts()
         self.associations = Associations(Role.NETWORK, self.ducts)
         self.allocator = Allocator(SeededRandomness(seed), range(6001, 6003), range(6101, 6101 + client_ports))
         self.admission = Admission(self.associations, self.allocator, POLICY, HalfOpen(ceiling, per_source))
         self.heard: list[tuple[int, State, Event, Row | None]] = []
         self.associations.listeners.append(lambda s, before, e, row: self.heard.append((s.number, before, e, row)))
-        self._spi = 1000
+        self.ledger = Ledger(self.memory)
+        return resume(self.ledger, self.associations, self.admission, self.clock)
 
     def ends(self, port_s: int = 31001) -> Ends:
         self._spi += 10

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from redoubt.gm.association_set import AssociationSet, PhoneKey
+from redoubt.gm.restart import LASTING
 from redoubt.gm.states import CONFIRMED, Event, State
 from redoubt.limits import ASSOCIATION_SETS_PER_IMPI
 from redoubt.sim import Network
@@ -23,7 +24,7 @@ from .sets import Node
 PHONES = [PhoneKey("alice", "1"), PhoneKey("alice", "2"), PhoneKey("bob", "1"), PhoneKey("carol", "1")]
 ADDRESSES = ["10.0.0.1", "10.0.0.2"]
 PORTS = {PHONES[0]: 31001, PHONES[1]: 31003, PHONES[2]: 31005, PHONES[3]: 31007}
-CEILING, PER_SOURCE = 6, 4
+CEILING, PER_SOURCE, SLOTS = 6, 4, 64
 phones, numbers, seconds = st.sampled_from(PHONES), st.integers(0, 50), st.sampled_from([1, 20, 64, 100, 130, 241, 700])
 
 
@@ -33,6 +34,7 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = SimLoop(Network(1))
+        self.lives = 1
         self.begun: list[AssociationSet] = []
         self.proved: set[int] = set()
         self.registered: dict[PhoneKey, dict[str, float]] = {}
@@ -123,6 +125,25 @@ class Life(RuleBasedStateMachine):
             if not confirmed:
                 self.registered.pop(worn.phone.key, None)
 
+    @rule()
+    def the_process_dies_and_another_goes_on(self) -> None:
+        """Sets whose authentication succeeded are there again; attempts are not."""
+        living = {self.facts(each) for each in self.live(*LASTING)}
+        self.associations.leave()
+        self.lives += 1
+        taken = self.loop.run_until_complete(self.start_again())
+        self.associations = self.node.associations
+        assert {self.facts(each) for each in taken} == living
+        self.begun, self.proved = list(taken), {each.number for each in taken}
+
+    async def start_again(self) -> list[AssociationSet]:
+        return self.node.start(self.lives)
+
+    def facts(self, each: AssociationSet) -> tuple[object, ...]:
+        """What must not change over a death."""
+        network = each.agreement.network
+        return each.phone.key, each.state, network, each.agreement.phone, each.keys.encryption.reveal(), each.address
+
     @rule(seconds=seconds)
     def time_passes(self, seconds: int) -> None:
         self.loop.run_until_complete(asyncio.sleep(seconds + 0.01))
@@ -139,6 +160,7 @@ class Life(RuleBasedStateMachine):
         assert all(each.state is not State.ENDED and now <= each.ends_at < now + 3631 for each in sets.values())
         assert all(each.timer is not None and each.timer.when() <= each.ends_at for each in sets.values())
         assert self.node.allocator.spis_in_use == 2 * len(sets)
+        assert self.node.ledger.free == SLOTS - len(sets)
         assert {number for phone in self.associations.phones.values() for number in (s.number for s in phone.sets)} == (
             set(sets)
         )
