@@ -106,6 +106,8 @@ class Gm:
         if not isinstance(flow.security, EspAssociation):
             return
         carrier = self._carrier(flow)
+        if carrier.state in OPEN:
+            raise SipError(403, "until its 200, an association serves REGISTER alone", "TS 33.203 7.2")
         self._check_sender(carrier, request)
         found = request.present(AGREEMENT_HEADERS)
         if "Security-Verify" in found and self._context.enforces("gm-verify"):

@@ -116,8 +116,6 @@ class PCscf:
         memory = Memory(keepsakes, context.clock, self.bindings.now())
         recalled = memory.recall(self.bindings, self.dialogs, gm)
         self.bindings.memory = self.dialogs.memory = memory
-        for dialog in [each for binding in recalled for each in binding.dialogs]:
-            memory.dialog(dialog)
         if recalled and self._subscribes:
             context.start(self._watch_again(recalled))
 

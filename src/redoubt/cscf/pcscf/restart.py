@@ -119,6 +119,7 @@ class Memory:
         if owner is not None:
             dialog = Dialog(record.key, owner, record.routes, record.cseq, True, record.lifetime_s)
             dialogs.add(dialog)
+            self.dialog(dialog)
 
 
 def _end_unused(gm: Gm, registered: set[Hashable]) -> None:
