@@ -283,6 +283,9 @@ async def test_two_processes_are_a_network(tmp_path: Path) -> None:
             await asyncio.sleep(0.2)
         assert status == 200
         phone.close()
+        asked = [COMMAND, "status"]
+        told = await asyncio.to_thread(subprocess.run, asked, cwd=tmp_path, check=True, capture_output=True)
+        assert b"open, by us" in told.stdout and b"open, by the peer" in told.stdout
     finally:
         for process in running:
             process.send_signal(signal.SIGTERM)

@@ -34,7 +34,7 @@ Examples:
 @json_option
 @says_what_went_wrong
 def command(count: int, config_path: Path, as_json: bool) -> None:
-    """Show what a running network is doing: functions, addresses, tables, protections that are off, last events."""
+    """Show what a running network is doing: functions, addresses, Diameter peers, tables, protections off, events."""
     status = _together(run(ask_everyone(config_path, "status", events=count)), count)
     if as_json:
         print_json(status)
@@ -51,6 +51,7 @@ def _together(found: list[dict[str, Any]], count: int) -> dict[str, Any]:
         "listening": {address: name for one in found for address, name in one["listening"].items()},
         "up_s": max(one["up_s"] for one in found),
         "tables": {name: size for one in found for name, size in one["tables"].items()},
+        "diameter": [peer for one in found for peer in one["diameter"]],
         "events": events[-count:] if count else [],
     }
 
@@ -65,11 +66,18 @@ def _print(status: dict[str, Any]) -> None:
     addresses = [[name, address] for address, name in status["listening"].items()]
     here = {name for name, _ in addresses}
     print_rows(["function", "address"], addresses + [[name, "-"] for name in status["functions"] if name not in here])
+    if status["diameter"]:
+        console.print()
+        print_rows(["node", "diameter peer", "state", "watchdog", "by"], [_peer(peer) for peer in status["diameter"]])
     console.print()
     print_rows(["table", "entries"], [[name, str(size)] for name, size in status["tables"].items()])
     if status["events"]:
         console.print()
         print_rows(["time", "where", "event", ""], [_event(event) for event in status["events"]])
+
+
+def _peer(peer: dict[str, Any]) -> list[str]:
+    return [peer[name] for name in ("node", "peer", "state", "health", "transport")]
 
 
 def _duration(seconds: float) -> str:
