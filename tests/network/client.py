@@ -69,6 +69,7 @@ class Client(asyncio.DatagramProtocol):
         self.from_tag = fresh("tag")
         self.cseq = 0
         self.challenge: Response | None = None  # the last 401
+        self.outcome: Success | MacFailure | SyncFailure | None = None  # what the card said of it
         self.tampering: Callable[[Credentials], Credentials] = lambda credentials: credentials
 
     @classmethod
@@ -241,7 +242,7 @@ class Client(asyncio.DatagramProtocol):
         if password is not None:
             return self.tampering(_credentials(self.card, nonce, response(fields, password), algorithm.value))
         aka = AkaNonce.parse(nonce)
-        outcome = self.card.isim.authenticate(aka.rand, aka.autn)
+        self.outcome = outcome = self.card.isim.authenticate(aka.rand, aka.autn)
         match outcome:
             case Success():
                 proof = response(fields, aka_password(algorithm, outcome.res, outcome.ik, outcome.ck))

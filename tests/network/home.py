@@ -16,6 +16,7 @@ from redoubt.sources import SeededRandomness
 from redoubt.transport.flow import Address
 
 from .client import OPC, Card, Client, key_of
+from .esp_client import EspClient
 from .stream import Stream
 
 E = TypeVar("E", bound=Event)
@@ -24,7 +25,9 @@ CLEAR = {"policy": "aka-without-ipsec"}  # the clients of these tests speak no I
 
 
 arrangement = ContextVar("arrangement", default="collapsed")
-"""How `home` builds its network: all functions in one process, or the HSS in another behind Diameter (conftest.py)."""
+"""How `home` builds its network: all functions in one process, with phones in the clear or under IPsec, or the HSS in
+another process behind Diameter (conftest.py).
+"""
 
 
 class Home:
@@ -39,7 +42,12 @@ class Home:
 
     async def phone(self, name: str, *, card: Card | None = None, host: str = "127.0.0.1") -> Client:
         """An unregistered phone with the card of a subscriber, or another card."""
-        client = await Client.open(card or Card.of(name, self.realm), self.network.p_cscf_address, host)
+        card = card or Card.of(name, self.realm)
+        if arrangement.get() == "ipsec":
+            tunnel_port = self.network.tunnel_address[1]
+            client: Client = await EspClient.under(card, self.network.p_cscf_address, tunnel_port, host)
+        else:
+            client = await Client.open(card, self.network.p_cscf_address, host)
         self.clients.append(client)
         return client
 
@@ -119,7 +127,7 @@ async def home(
     seed: int = 1,
 ) -> AsyncIterator[Home]:
     """A network with subscribers; `off` names protections to leave out."""
-    tree = {"access": CLEAR, **(overrides or {})}
+    tree: dict[str, Mapping[str, Any]] = {"access": {} if arrangement.get() == "ipsec" else CLEAR, **(overrides or {})}
     if off:
         tree["test"] = {"protections-off": list(off)}
     events = EventStream()
@@ -137,7 +145,7 @@ async def parts(
     stack: AsyncExitStack, tree: dict[str, Mapping[str, Any]], events: EventStream, seed: int
 ) -> tuple[Network, Network]:
     """The CSCFs and the HSS: one network, or two that know of each other by their configuration only."""
-    if arrangement.get() == "collapsed":
+    if arrangement.get() != "apart":
         whole = await Network.temporary(tree, events=events, randomness=SeededRandomness(seed))
         stack.push_async_callback(whole.close)
         return whole, whole

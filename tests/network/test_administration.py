@@ -9,12 +9,13 @@ from redoubt.events import EventStream
 from redoubt.hss.administration import Told
 from redoubt.hss.provisioning_fields import patched
 from redoubt.lab.population import Resident, residents
+from redoubt.phone.gm import GmOptions
 from redoubt.phone.phone import Phone
 from redoubt.sip.service import Context
 from redoubt.sip.stack import Stack
 from redoubt.sources import Clock, SeededRandomness
 
-from .home import Home, home
+from .home import Home, arrangement, home
 
 
 class Watched:
@@ -47,7 +48,8 @@ async def watched() -> AsyncIterator[Watched]:
         await net.hss.administration.add([alice.subscriber()])
         context = Context("ue", EventStream(), Clock(asyncio.get_running_loop()), SeededRandomness(2))
         host, port = net.network.p_cscf_address
-        phone = Phone(context, alice.card(), Stack(context), f"sip:{host}:{port}")
+        gm = GmOptions(port=net.network.tunnel_address[1]) if arrangement.get() == "ipsec" else None
+        phone = Phone(context, alice.card(), Stack(context), f"sip:{host}:{port}", gm=gm)
         await phone.open(f"udp:{host}:0")
         try:
             assert (await phone.register(3600, subscribe=True)).registered
