@@ -27,7 +27,7 @@ from redoubt.gm.udp_tunnel import PORT, open_udp_tunnel
 from redoubt.limits import LEDGER_SLOT_OCTETS
 from redoubt.secret import Secret
 from redoubt.sources import Clock, SystemRandomness
-from redoubt.transport.flow import Address, EspAssociation, Flow, Zone
+from redoubt.transport.flow import Address, Clear, EspAssociation, Flow, Zone
 from redoubt.transport.listen import Listen
 from redoubt.transport.udp import UdpEndpoint
 from redoubt.transport.xfrm import Xfrm
@@ -36,7 +36,7 @@ from . import kernel_guest
 from .kernel_guest import enter
 
 IPV4, IPV6 = ("10.97.0.1", "10.97.0.2"), ("fd97::1", "fd97::2")  # the network's address and the phone's
-BEHIND_NAT = "10.98.0.7"
+BEHIND_NAT, ELSEWHERE = "10.98.0.7", "10.97.0.3"  # inside the tunnel, and another address of the NAT
 NETWORK_ENDS, PHONE_ENDS = Ends(6001, 6002, 6101, 6100), Ends(5001, 5002, 31000, 31001)
 SIZES = [1, 500, 3000]
 ALICE = PhoneKey("alice@ims.test", "phone")
@@ -99,11 +99,13 @@ async def phone_behind_nat(suite: Suite, addresses: tuple[str, str]) -> list[int
     path.received = associations.received
     mine = associations.begin(beginning(suite, here, BEHIND_NAT, Mode.UDP_TUNNEL))
     answers = await converse(mine, came)
-    moved = await UdpEndpoint.open(listen, path.arrived, lambda _listen, _host: flow_of(mine).security)
-    path._channels[mine].outer = moved.flow_to((here, PORT))
-    for message in (b"I moved", b"die"):
-        flow_of(mine).send(message)
+    for place in (there, ELSEWHERE, there):
+        moved = await UdpEndpoint.open(Listen("udp", place, 0, Zone.ACCESS), path.arrived, lambda *_: Clear())
+        path._channels[mine].outer = moved.flow_to((here, PORT))
+        flow_of(mine).send(b"I moved")
         answers.append(len(await asyncio.wait_for(came.get(), 5)))
+    flow_of(mine).send(b"die")
+    answers.append(len(await asyncio.wait_for(came.get(), 5)))
     flow_of(mine).send(b"are you there?")
     answers.append(len(await asyncio.wait_for(came.get(), 5)))
     return answers
@@ -292,6 +294,7 @@ def main() -> None:
         f"addr add {IPV4[0]}/24 dev gm0", f"addr add {IPV6[0]}/64 dev gm0 nodad", "link set gm0 up",
         f"route add {BEHIND_NAT}/32 via {IPV4[1]}",
         "-n phone link set lo up", f"-n phone addr add {IPV4[1]}/24 dev gm1",
+        f"-n phone addr add {ELSEWHERE}/24 dev gm1",
         f"-n phone addr add {IPV6[1]}/64 dev gm1 nodad", "-n phone link set gm1 up",
     ):  # fmt: skip
         subprocess.run(["ip", *command.split()], check=True)

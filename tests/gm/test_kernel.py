@@ -128,12 +128,11 @@ def test_tcp_and_udp_share_the_associations_and_nothing_passes_beside_them(boote
 
 
 def test_a_phone_behind_a_nat_is_followed_and_the_next_process_goes_on_with_the_kernels_set(booted: Results) -> None:
-    """The set that was registered goes on, the one that was half open is swept."""
+    """To another port, another address, and back. The set that was registered goes on, the half-open one is swept."""
     for each in rounds(booted, "nat"):
         moved, die, call, there = (len(text) for text in ("I moved", "die", "a call", "are you there?"))
-        assert each["heard"] == [*SIZES, moved, die, there], each
-        assert each["answers"] == [*SIZES, moved, call, there], each
+        assert each["heard"] == [*SIZES, *[moved] * 3, die, there], each
+        assert each["answers"] == [*SIZES, *[moved] * 3, call, there], each
         assert (each["moved"], each["taken"], each["swept"], each["after"]) == (True, 1, 8, 0), each
-        sent, _, received, _, replayed, bad_tags = each["usage"][0]
-        assert (sent, received) == (len(SIZES) + 3, len(SIZES) + 5), each  # the phone's largest came in three pieces
+        *_, replayed, bad_tags = each["usage"][0]
         assert (replayed, bad_tags) == (0, 0), each

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from redoubt.gm.agreement import Ends, Mode
 from redoubt.gm.algorithms import Encryption, EspKeys, Integrity, Suite
 from redoubt.gm.association_set import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role, Usage
+from redoubt.gm.esp import SEQUENCE_MAX
 from redoubt.gm.states import State
 from redoubt.gm.transforms import AEAD_TAG_OCTETS, TAG_OCTETS
 from redoubt.gm.user_space import Keeper, keep_nothing
@@ -36,6 +37,7 @@ from redoubt.transport.xfrm import (
     XfrmError,
     delete_policy,
     delete_state,
+    moved_policy,
     moved_state,
     new_policy,
     new_state,
@@ -62,6 +64,7 @@ def algorithms(suite: Suite, keys: EspKeys) -> Algorithms:
     return Algorithms(None, (CIPHERS[suite.encryption], keys.encryption.reveal()), auth)
 
 
+SKIPPED = 64  # sequence numbers, for packets that leave while a state gives way to another
 BASES = (OWNED_MASK ^ 0xFFFFFFFF) // 4  # a set takes four request identifiers
 
 
@@ -85,6 +88,12 @@ def _ways(here: str, mine: Ends, there: str, theirs: Ends, around: Outside) -> t
         _Way(Between(here, mine.port_c, there, theirs.port_s), around, theirs.spi_s, Direction.OUT),
         _Way(Between(here, mine.port_s, there, theirs.port_c), around, theirs.spi_c, Direction.OUT),
     )
+
+
+def _led(ways: tuple[_Way, ...], around: Outside) -> tuple[_Way, ...]:
+    """The same ways around a phone that is elsewhere."""
+    back = Outside(around.target, around.source, around.ports[::-1] if around.ports is not None else None)
+    return tuple(replace(way, outside=around if way.direction is Direction.OUT else back) for way in ways)
 
 
 class KernelPath:
@@ -254,32 +263,42 @@ class KernelPath:
         raise PathFailed("no request identifier is left")
 
     def _follow(self) -> None:
-        """A NAT gave a phone another port: the kernel heard an authentic packet from there."""
+        """A NAT gave a phone another port or address: the kernel heard an authentic packet from there."""
         for moved in self._mappings.read() if self._mappings is not None else ():
             owner = self._by_spi.get(moved.spi)
-            ways = self._ways[owner] if owner is not None else ()
-            if owner is None or moved.address != ways[2].outside.target:
-                continue  # another address of a NAT is another phone to the kernel: it has to register (TS 33.203 7.5)
-            way_out = Outside(self._here, moved.address, (self._nat_port, moved.port))
-            if way_out != ways[2].outside:
-                self._lead(owner, way_out)
-
-    def _lead(self, owner: AssociationSet, way_out: Outside) -> None:
-        """All four states get the new port."""
-        way_in = Outside(way_out.target, way_out.source, way_out.ports[::-1] if way_out.ports else None)
-        how, base = algorithms(owner.agreement.suite, owner.keys), self._bases[owner]
-        ways = [
-            replace(way, outside=way_out if way.direction is Direction.OUT else way_in) for way in self._ways[owner]
-        ]
-        for place, way in enumerate(ways):
-            change = moved_state(way.outside, way.spi, _reqid(base, place), how, ESP_REPLAY_WINDOW)
+            if owner is None:
+                continue
+            before = self._ways[owner][2].outside
+            around = Outside(self._here, moved.address, (self._nat_port, moved.port))
+            if around == before:
+                continue
             try:
-                self._xfrm.change([change])
+                change = self._to_port if moved.address == before.target else self._to_address
+                self._ways[owner] = change(owner, self._ways[owner], around)
             except XfrmError:
-                return  # as it was: its next packet tells again
-        self._ways[owner] = tuple(ways)
-        if way_out.ports is not None:
-            owner.slot.where = (way_out.target, way_out.ports[1])
+                continue  # as it was: the phone's next packet tells again
+            owner.slot.where = (moved.address, moved.port)
+
+    def _to_port(self, owner: AssociationSet, ways: tuple[_Way, ...], around: Outside) -> tuple[_Way, ...]:
+        """All four states get the port."""
+        how, base = algorithms(owner.agreement.suite, owner.keys), self._bases[owner]
+        led = _led(ways, around)
+        for place, way in enumerate(led):
+            changed = moved_state(way.outside, way.spi, _reqid(base, place), how, ESP_REPLAY_WINDOW)
+            self._xfrm.change([changed])
+        return led
+
+    def _to_address(self, owner: AssociationSet, ways: tuple[_Way, ...], around: Outside) -> tuple[_Way, ...]:
+        """What is sent needs other states; they go on where the former were. What comes is known by its SPI alone."""
+        how, base = algorithms(owner.agreement.suite, owner.keys), self._bases[owner]
+        led = _led(ways, around)
+        for place, (old, new) in enumerate(zip(ways, led, strict=True)):
+            if new.direction is Direction.OUT:
+                reqid, sent = _reqid(base, place), self._xfrm.counters_of(old.outside.target, old.spi).sent
+                made = new_state(new.outside, new.spi, reqid, how, ESP_REPLAY_WINDOW, min(sent + SKIPPED, SEQUENCE_MAX))
+                led_there = moved_policy(new.between, new.outside, new.direction, reqid)
+                self._xfrm.change([made, led_there, delete_state(old.outside.target, old.spi)])
+        return led
 
     def _make(self, ways: tuple[_Way, ...], base: int, association_set: AssociationSet) -> None:
         """Each way has a request identifier of its own: it ties the policy to that one state."""

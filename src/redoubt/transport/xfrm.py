@@ -34,6 +34,7 @@ class Message(IntEnum):
     NEW_POLICY = 0x13
     DELETE_POLICY = 0x14
     GET_POLICY = 0x15
+    UPDATE_POLICY = 0x19
     UPDATE_STATE = 0x1A
 
 
@@ -126,6 +127,7 @@ class Counters:
     packets: int
     replayed: int
     bad_tags: int
+    sent: int  # the last sequence number
 
 
 Change = tuple[Message, int, bytes]
@@ -148,8 +150,10 @@ def _named(name: str, key: bytes, *more: int) -> bytes:
     return name.encode().ljust(64, b"\0") + struct.pack(f"={1 + len(more)}I", 8 * len(key), *more) + key
 
 
-def new_state(outside: Outside, spi: int, reqid: int, algorithms: Algorithms, window: int) -> Change:
-    """An ESP state, with an anti-replay window."""
+def new_state(
+    outside: Outside, spi: int, reqid: int, algorithms: Algorithms, window: int, after: int = 0
+) -> Change:
+    """An ESP state, with an anti-replay window. `after` is the last sequence number that was sent."""
     family = _family(outside.target)
     info = (
         bytes(_SELECTOR.size) + _ID.pack(_address(outside.target), spi.to_bytes(4, "big"), ESP)
@@ -167,7 +171,7 @@ def new_state(outside: Outside, spi: int, reqid: int, algorithms: Algorithms, wi
         ports = [port.to_bytes(2, "big") for port in outside.ports]
         attributes += _attribute(Attribute.ENCAPSULATION, _ENCAPSULATION.pack(ESP_IN_UDP, *ports))
     words = window // WINDOW_WORDS_BITS
-    replay = struct.pack(f"={6 + words}I", words, 0, 0, 0, 0, window, *([0] * words))
+    replay = struct.pack(f"={6 + words}I", words, after, 0, 0, 0, window, *([0] * words))
     return Message.NEW_STATE, CREATE | EXCLUSIVE, info + attributes + _attribute(Attribute.REPLAY, replay)
 
 
@@ -189,6 +193,12 @@ def new_policy(between: Between, outside: Outside, direction: Direction, reqid: 
         _family(outside.target), _address(outside.source), reqid, outside.mode, 0, 0, 2**32 - 1, 2**32 - 1, 2**32 - 1
     )
     return Message.NEW_POLICY, CREATE | EXCLUSIVE, info + _attribute(Attribute.TEMPLATE, template)
+
+
+def moved_policy(between: Between, outside: Outside, direction: Direction, reqid: int) -> Change:
+    """Traffic of a selector that a policy has goes through the states between other addresses."""
+    _, _, body = new_policy(between, outside, direction, reqid)
+    return Message.UPDATE_POLICY, 0, body
 
 
 def delete_policy(between: Between, direction: Direction) -> Change:
@@ -334,17 +344,24 @@ def _state(found: bytes) -> tuple[str, Counters]:
     _, replayed, bad_tags = _STATISTICS.unpack_from(found, at + _USED.size)
     _, reqid, family, *_ = _STATE_TAIL.unpack_from(found, at + _USED.size + _STATISTICS.size)
     target = socket.inet_ntop(family, daddr if family == socket.AF_INET6 else daddr[:4])
-    return target, Counters(int.from_bytes(spi, "big"), reqid, octets, packets, replayed, bad_tags)
+    replays = [struct.unpack_from("=I", value, 4)[0] for value in _values(found[_STATE_OCTETS:], Attribute.REPLAY)]
+    sent = replays[0] if replays else 0
+    return target, Counters(int.from_bytes(spi, "big"), reqid, octets, packets, replayed, bad_tags, sent)
 
 
-def _template_reqids(attributes: bytes) -> Iterator[int]:
+def _values(attributes: bytes, wanted: Attribute) -> Iterator[bytes]:
     at = 0
     while at + 4 <= len(attributes):
         length, kind = struct.unpack_from("=HH", attributes, at)
         if length < 4:
             return
-        if kind == Attribute.TEMPLATE:
-            size = _ID.size + _TEMPLATE_TAIL.size
-            for start in range(at + 4, at + length - size + 1, size):
-                yield _TEMPLATE_TAIL.unpack_from(attributes, start + _ID.size)[2]
+        if kind == wanted:
+            yield attributes[at + 4 : at + length]
         at += length + -length % 4
+
+
+def _template_reqids(attributes: bytes) -> Iterator[int]:
+    size = _ID.size + _TEMPLATE_TAIL.size
+    for templates in _values(attributes, Attribute.TEMPLATE):
+        for start in range(0, len(templates) - size + 1, size):
+            yield _TEMPLATE_TAIL.unpack_from(templates, start + _ID.size)[2]
