@@ -9,6 +9,7 @@ VERBS = {
     "init": "Write a commented redoubt.toml and the keys of a new network.",
     "up": "Run the network that redoubt.toml describes, or some of its functions.",
     "status": "Show what a running network is doing.",
+    "associations": "Show the IPsec associations of phones: algorithms, state, life, what passed.",
     "explain": "Say why a registration or call ended as it did.",
     "subscriber": "Add, show, list, import and remove subscribers.",
     "ue": "A test phone with a software ISIM: register, call, answer, message, deregister.",

@@ -58,7 +58,7 @@ def _together(found: list[dict[str, Any]], count: int) -> dict[str, Any]:
 
 def _print(status: dict[str, Any]) -> None:
     console.print(
-        f"[bold]{shown(status['realm'])}[/], access policy {status['access_policy']}, up {_duration(status['up_s'])}"
+        f"[bold]{shown(status['realm'])}[/], access policy {status['access_policy']}, up {duration(status['up_s'])}"
     )
     if status["protections_off"]:
         console.print(f"[bold red]protections off: {', '.join(status['protections_off'])}[/]")
@@ -80,7 +80,7 @@ def _peer(peer: dict[str, Any]) -> list[str]:
     return [peer[name] for name in ("node", "peer", "state", "health", "transport")]
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

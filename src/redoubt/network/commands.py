@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 
+from redoubt.network.associations import association_rows
 from redoubt.network.control import Command
 from redoubt.network.run import Network
 from redoubt.network.subscriber_commands import subscriber_commands
@@ -35,4 +36,8 @@ def commands(network: Network) -> dict[str, Command]:
         found: list[dict[str, Any]] = msgspec.to_builtins(attempts(network.context.events.recent, about, last))
         return found
 
-    return {"status": status, "explain": explain, **subscriber_commands(network)}
+    async def associations(asked: dict[str, Any]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = msgspec.to_builtins(list(association_rows(network, str(asked.get("about", "")))))
+        return found
+
+    return {"status": status, "associations": associations, "explain": explain, **subscriber_commands(network)}
