@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -14,12 +15,15 @@ import pytest
 from redoubt.config import Config
 from redoubt.events import EventStream, MessageSeen
 from redoubt.hss.keys import create_key, write_key_file
+from redoubt.lab import seed_world
 from redoubt.lab.population import residents
 from redoubt.network.configuration import from_tree, rendered
 from redoubt.network.gm import memory_of
 from redoubt.network.run import Network
 from redoubt.phone.gm import GmOptions
 from redoubt.phone.phone import Phone
+from redoubt.sim import Network as Wire
+from redoubt.sim import at_host, run
 from redoubt.sip.service import Context
 from redoubt.sip.stack import Stack
 from redoubt.sources import Clock, SeededRandomness
@@ -29,7 +33,6 @@ from .test_apart import free_ports
 COMMAND = str(Path(sys.executable).with_name("redoubt"))
 SHARED_MEMORY = Path("/dev/shm")
 NAMES = ("alice", "bob")
-pytestmark = pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="no /dev/shm")
 
 
 def configuration() -> Config:
@@ -121,6 +124,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
         memory.unlink(missing_ok=True)
 
 
+@pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="no /dev/shm")
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "restarted"])
 async def test_calls_and_registrations_outlive_the_p_cscfs_process(tmp_path: Path, how: signal.Signals) -> None:
     async with world(tmp_path) as net:
@@ -140,3 +144,29 @@ async def test_calls_and_registrations_outlive_the_p_cscfs_process(tmp_path: Pat
         assert (await alice.register()).registered
         assert (await alice.message(bob.identity.impu, "still here")).status == 200
         assert [message.text for message in bob.messages] == ["still here"]
+
+
+def test_after_the_death_of_the_machine_phones_register_again_and_none_is_locked_out() -> None:
+    async def story(wire: Wire) -> None:
+        net = await seed_world.World.build(wire, 5, hosts=2, access="ipsec", tracing=False)
+        phones = [handset.phone for handset in net.handsets]
+        for phone in phones:
+            assert (await phone.register(3600)).registered
+        dead = net.parts[0]
+        wire.crash(seed_world.P_CSCF_HOST)
+        await dead.close()
+        with at_host(seed_world.P_CSCF_HOST):
+            net.parts[0] = await Network.start(
+                dead.config, dead.directory, only=dead.only, events=net.events, randomness=wire.randomness,
+                epoch_s=seed_world.EPOCH_S,
+            )  # fmt: skip
+        began = asyncio.get_running_loop().time()
+        results = await asyncio.gather(*(phone.register() for phone in phones))
+        assert all(result.registered for result in results), results
+        assert asyncio.get_running_loop().time() - began < 150  # 64*T1 without an answer, then from the start
+        for phone, other in pairwise(phones):
+            assert (await phone.message(other.identity.impu, "hello")).status == 200
+        assert not net.bugs
+        await net.close()
+
+    run(story, 1, settle_s=300, allow_pending=True)
