@@ -12,9 +12,11 @@ SIP_LIST_ELEMENTS = 256  # a comma list is the same as so many header lines
 MULTIPART_DEPTH = 4  # SDP beside ISUP beside a PIDF inside "related" needs two
 MULTIPART_PARTS = 32  # each part is a handler's work; nobody sends ten
 
-# The memory that remembered URIs may take: entries times the line length above is the worst case, 4 MB.
+# The memory that remembered values may take: entries times the line length above is the worst case, 16 MB in all.
 SIP_URIS_REMEMBERED = 512
 SIP_ROUTES_REMEMBERED = 256  # addresses of nodes, which are few
+SIP_ADDRESSES_REMEMBERED = 1024  # From and To of the calls that are being set up: three a call
+SIP_VIAS_REMEMBERED = 64  # read again while one message is taken
 
 # SDP (requirement row 100): an offer of a phone has one or two media, a bundle of a browser about ten.
 SDP_OCTETS = 32 * 1024

@@ -63,6 +63,23 @@ def _remembered(text: str) -> NameAddr:
     return NameAddr.parse(text)
 
 
+@lru_cache(limits.SIP_ADDRESSES_REMEMBERED)
+def _party(text: str) -> NameAddr:
+    """All messages of a dialog, a dozen for a call, say the same From and To."""
+    return NameAddr.parse(text)
+
+
+@lru_cache(limits.SIP_VIAS_REMEMBERED)
+def _via(text: str) -> Via:
+    """The top one of a response: by the parser, for its transaction, and when it is taken off."""
+    return Via.parse(text)
+
+
+@lru_cache(256)
+def _cseq(text: str) -> CSeq:
+    return CSeq.parse(text)
+
+
 @lru_cache(limits.SIP_ROUTES_REMEMBERED)
 def _access_network(text: str) -> AccessNetworkInfo:
     """All phones of a cell say the same."""
@@ -79,11 +96,11 @@ def _octet(text: str) -> int:
     return number(text, 255)
 
 
-VIA = _many("Via", Via.parse)
-FROM = _one("From", NameAddr.parse)
-TO = _one("To", NameAddr.parse)
+VIA = _many("Via", _via)
+FROM = _one("From", _party)
+TO = _one("To", _party)
 CALL_ID = _one("Call-ID", read_call_id)
-CSEQ = _one("CSeq", CSeq.parse)
+CSEQ = _one("CSeq", _cseq)
 MAX_FORWARDS = _one("Max-Forwards", _octet)
 MAX_BREADTH = _one("Max-Breadth", _seconds)
 CONTACT: Field[Contact] = _many("Contact", parse_contact)

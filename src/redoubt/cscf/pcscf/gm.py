@@ -216,7 +216,7 @@ class Gm:
     def _unprotected(self, request: Request, flow: Flow, impi: str) -> Asked:
         """SM1 of who has no association, or has lost it (TS 24.229 5.2.2.2)."""
         contact = next((each for each in request.every(CONTACT) if isinstance(each, NameAddr)), None)
-        inner = _own_address(request, contact)
+        inner = _own_address(request, contact, flow.remote[0])
         asked = Asked(None, "no", _phone(impi, contact), flow.remote[0], inner, request.call_id)
         if not self._policy.required and OPTION not in [tag.lower() for tag in request.every(REQUIRE)]:
             return asked
@@ -265,8 +265,10 @@ def _phone(impi: str, contact: NameAddr | None) -> PhoneKey:
     return PhoneKey(impi, contact.param("+sip.instance") or where)
 
 
-def _own_address(request: Request, contact: NameAddr | None) -> str:
+def _own_address(request: Request, contact: NameAddr | None, source: str) -> str:
     """What the phone calls itself, which is another address than it comes from when a NAT stands between."""
-    if contact is not None and isinstance(contact.uri, SipUri) and is_ip_address(contact.uri.host):
-        return contact.uri.host.strip("[]")
+    if contact is not None and isinstance(contact.uri, SipUri):
+        host = contact.uri.address
+        if host == source or is_ip_address(host):  # the former nearly always, and at once
+            return host
     return request.need(VIA).address
