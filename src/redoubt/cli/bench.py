@@ -8,6 +8,7 @@ from rich.progress import Progress, TaskID
 
 from redoubt.cli.output import console, errors, fail, json_option, print_json, print_rows, says_what_went_wrong
 from redoubt.lab.bench import Name, Result, Tick, bench
+from redoubt.lab.bench_gm import MESSAGE_OCTETS, GmCost, bench_gm
 from redoubt.lab.bench_hss import bench_hss
 from redoubt.lab.constant import Timing, timing
 from redoubt.lab.load import LoadFailed
@@ -17,13 +18,14 @@ Examples:
   redoubt bench registration
   redoubt bench call --count 20000 --json
   redoubt bench hss --json                  the HSS alone, asked by Diameter; the first figures are those of MAR
+  redoubt bench gm                          what IPsec costs: a message each way, a set in memory, a registration
   redoubt bench timing                      what a clock tells a stranger (constant time, equal answers)
   redoubt bench registration --profile      where the time goes, by layer (slower: the profiler counts every call)
 """
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("operation", type=click.Choice(["registration", "call", "message", "hss", "timing"]))
+@click.argument("operation", type=click.Choice(["registration", "call", "message", "hss", "gm", "timing"]))
 @click.option("--count", type=click.IntRange(100, 60_000), default=5000, show_default=True, help="How many.")
 @click.option("--profile", is_flag=True, help="Also print where the network's time goes, by folder of the code.")
 @json_option
@@ -32,9 +34,10 @@ def command(operation: str, count: int, profile: bool, as_json: bool) -> None:
     """Measure a whole network on one core of this machine, its durable store on, driven from a second core.
 
     registration: REGISTER, 401, REGISTER, 200 through P-, I-, S-CSCF and HSS. call: INVITE, 180, 200, ACK, BYE, 200.
-    message: MESSAGE, 200. hss: UAR, MAR, SAR and LIR by Diameter over TCP to an HSS of its own. timing: whether answers
-    and comparisons take equal time. CPU is that of all the network's processes; rate is at saturation; latency at 100 a
-    second; memory is resident memory per registered user.
+    message: MESSAGE, 200. hss: UAR, MAR, SAR and LIR by Diameter over TCP to an HSS of its own. gm: IPsec between phone
+    and P-CSCF: messages, and a tenth as many registrations by test phones in the clear, then under IPsec. timing:
+    whether answers and comparisons take equal time. CPU is that of all the network's processes; rate is at saturation;
+    latency at 100 a second; memory is resident memory per registered user.
     """
     with Progress(console=errors, transient=True, disable=as_json) as progress:
         bars: dict[str, TaskID] = {}
@@ -47,10 +50,14 @@ def command(operation: str, count: int, profile: bool, as_json: bool) -> None:
 
         if operation == "timing":
             timings = timing(tick=tick)
+        elif operation == "gm":
+            cost = _gm(count, tick, as_json)
         else:
             results = _measured(operation, count, profile, tick, as_json)
     if operation == "timing":
         _print_timings(timings, as_json)
+    elif operation == "gm":
+        _print_gm(cost, as_json)
     elif as_json:
         print_json(_as_json(operation, results))
     else:
@@ -64,6 +71,28 @@ def _measured(operation: str, count: int, profile: bool, tick: Tick, as_json: bo
         return [bench(cast(Name, operation), count, profiled=profile, tick=tick)]
     except LoadFailed as error:
         fail(f"what was measured did not keep up or refused: {error}", as_json)
+
+
+def _gm(count: int, tick: Tick, as_json: bool) -> GmCost:
+    try:
+        return bench_gm(count, tick)
+    except LoadFailed as error:
+        fail(f"what was measured did not keep up or refused: {error}", as_json)
+
+
+def _print_gm(cost: GmCost, as_json: bool) -> None:
+    if as_json:
+        print_json({"operation": "gm", **asdict(cost)})
+        return
+    console.print(f"[bold]IPsec[/], {MESSAGE_OCTETS} octets of SIP in ESP in UDP, on one core")
+    print_rows(
+        ["algorithms", "out", "in"], [[one.suite, f"{one.out_us} us", f"{one.in_us} us"] for one in cost.suites]
+    )
+    console.print(f"an association set takes {cost.bytes_per_set} B of the P-CSCF's memory")
+    console.print(
+        f"a registration by the same phones ({cost.registrations} each way) costs the network {cost.clear_us} us in the"
+        f" clear and {cost.esp_us} us under IPsec, {100 * (cost.ratio - 1):+.0f} %"
+    )
 
 
 def _print_timings(timings: list[Timing], as_json: bool) -> None:
