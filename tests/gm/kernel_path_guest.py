@@ -23,6 +23,7 @@ from redoubt.gm.kernel_path import KernelPath
 from redoubt.gm.ledger import Ledger
 from redoubt.gm.raw_esp import open_raw_esp
 from redoubt.gm.restart import resume
+from redoubt.gm.states import Event
 from redoubt.gm.udp_tunnel import PORT, open_udp_tunnel
 from redoubt.limits import LEDGER_SLOT_OCTETS
 from redoubt.secret import Secret
@@ -39,6 +40,7 @@ IPV4, IPV6 = ("10.97.0.1", "10.97.0.2"), ("fd97::1", "fd97::2")  # the network's
 BEHIND_NAT, ELSEWHERE = "10.98.0.7", "10.97.0.3"  # inside the tunnel, and another address of the NAT
 NETWORK_ENDS, PHONE_ENDS = Ends(6001, 6002, 6101, 6100), Ends(5001, 5002, 31000, 31001)
 SIZES = [1, 500, 3000]
+OTHER_ENDS = Ends(6003, 6004, 6103, 6102)  # what a phone is given that comes back from the ports that it had
 ALICE = PhoneKey("alice@ims.test", "phone")
 CK, IK = Secret(bytes(range(16))), Secret(bytes(range(50, 66)))
 
@@ -172,7 +174,8 @@ async def network(suite: Suite, addresses: tuple[str, str], kind: str, child: Ch
         heard.append(len(message))
         flow.send(message)
 
-    path = await KernelPath.open(Role.NETWORK, here, (NETWORK_ENDS.port_c, NETWORK_ENDS.port_s), receive)
+    ports = NETWORK_ENDS.port_c, NETWORK_ENDS.port_s, OTHER_ENDS.port_c, OTHER_ENDS.port_s
+    path = await KernelPath.open(Role.NETWORK, here, ports, receive)
     associations = Associations(Role.NETWORK, path)
     path.received = associations.received
     begun = associations.begin(beginning(suite, there, there))
@@ -275,6 +278,12 @@ def leftovers(
         collided = False
     except PathFailed:
         collided = True
+    agreement = Agreement(
+        suite, Mode.TRANSPORT, dataclasses.replace(PHONE_ENDS, spi_c=5003, spi_s=5004), OTHER_ENDS, (), ()
+    )
+    back = associations.begin(dataclasses.replace(beginning(suite, there, there), agreement=agreement))
+    beside = len(xfrm.counters())
+    associations.ended(back, Event.REPLACED)
     usage = dataclasses.astuple(path.usage(begun))
     survived = len(xfrm.counters())
     state = begun.state.value
@@ -284,7 +293,7 @@ def leftovers(
     swept = xfrm.sweep()
     return {
         "state": state, "counters": counters, "collided": collided, "survived": survived, "left": left,
-        "swept": swept, "after": xfrm.sweep(), "usage": usage,
+        "swept": swept, "after": xfrm.sweep(), "usage": usage, "beside": beside,
     }  # fmt: skip
 
 

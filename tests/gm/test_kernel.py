@@ -104,6 +104,7 @@ def test_the_kernels_path_carries_messages_and_leaves_nothing_behind(booted: Res
     for each in rounds(booted, "raw") + rounds(booted, "kernel"):
         assert each["state"] == "answered", each
         assert (each["collided"], each["survived"]) == (True, 4), each
+        assert each["beside"] == 8, each  # that of a phone that came back from the ports that it had
         assert (each["left"], each["swept"], each["after"]) == (0, 8, 0), each
 
 

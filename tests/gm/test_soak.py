@@ -5,6 +5,7 @@ import os
 import resource
 import time
 
+from redoubt.network.run import tune_memory
 from redoubt.sim import Network
 from redoubt.sim.loop import SimLoop
 
@@ -17,6 +18,8 @@ HOURS = int(os.environ.get("REDOUBT_SOAK_HOURS", "24"))
 def test_phones_that_re_register_all_day_leak_no_association_and_lack_none() -> None:
     loop, uncaught = SimLoop(Network(1), limit_s=(HOURS + 3) * 3600.0), []
     loop.set_exception_handler(lambda _, context: uncaught.append(context))
+    if PHONES > 1000:
+        tune_memory()  # as a P-CSCF of that size does
     began = time.process_time()
     found = loop.run_until_complete(day(PHONES, HOURS))
     loop.close()
