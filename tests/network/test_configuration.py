@@ -1,5 +1,6 @@
 """What an operator writes in redoubt.toml is taken, or refused with what to write instead."""
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +50,11 @@ def test_what_a_type_cannot_tell_is_refused_by_its_option(tree: dict[str, Any], 
     with pytest.raises(ConfigError) as wrong:
         from_tree(tree, "redoubt.toml")
     assert str(wrong.value).startswith("redoubt.toml: ") and said in str(wrong.value)
+
+
+DOCUMENTED = (Path(__file__).parents[2] / "docs" / "diameter.md").read_text().split("\n\n")
+
+
+@pytest.mark.parametrize("example", [part for part in DOCUMENTED if part.startswith("    [")])
+def test_what_the_documentation_shows_is_taken(example: str) -> None:
+    from_tree(tomllib.loads("\n".join(line[4:] for line in example.splitlines())))
