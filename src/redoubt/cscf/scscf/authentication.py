@@ -339,6 +339,6 @@ def hss_silent(context: Context, register: RegisterRequest, step: str) -> SipErr
         False,
         fault=Fault.HSS,
         clause="TS 29.228 6",
-        advice="look at the HSS: is it running, is its store writable?",
+        advice="look at the HSS: does it run, is its store writable, is it an open Diameter peer in `redoubt status`?",
     )
     return SipError(504, "the HSS does not answer", "TS 24.229 5.4.1.2")
