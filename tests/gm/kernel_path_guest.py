@@ -17,7 +17,7 @@ from redoubt.gm.admission import Admission
 from redoubt.gm.agreement import STRENGTH, Agreement, AgreementPolicy, Ends, Mode, server_list
 from redoubt.gm.algorithms import Suite, expand
 from redoubt.gm.allocation import Allocator
-from redoubt.gm.association_set import AssociationSet, Beginning, PathFailed, PhoneKey, Role
+from redoubt.gm.association_set import AssociationSet, Beginning, EndsTaken, PhoneKey, Role
 from redoubt.gm.associations import Associations
 from redoubt.gm.kernel_path import KernelPath
 from redoubt.gm.ledger import Ledger
@@ -276,7 +276,7 @@ def leftovers(
     try:
         associations.begin(beginning(suite, there, there))
         collided = False
-    except PathFailed:
+    except EndsTaken:
         collided = True
     agreement = Agreement(
         suite, Mode.TRANSPORT, dataclasses.replace(PHONE_ENDS, spi_c=5003, spi_s=5004), OTHER_ENDS, (), ()

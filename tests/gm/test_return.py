@@ -6,10 +6,12 @@ import pytest
 
 from redoubt.gm.admission import Attempt
 from redoubt.gm.agreement import Mode, choose, client_list
-from redoubt.gm.association_set import AssociationSet
+from redoubt.gm.association_set import AssociationSet, EndsTaken
 from redoubt.gm.states import State
+from redoubt.sip.errors import SipError
+from redoubt.transport.flow import Flow
 
-from .sets import ALICE, BOB, IMPU, POLICY, Node, after, virtually
+from .sets import ALICE, BOB, IMPU, POLICY, Ducts, Node, after, virtually
 
 
 def again(node: Node, old: AssociationSet, *, same_spis: bool = False) -> Attempt:
@@ -31,6 +33,29 @@ def test_it_is_challenged_and_wins_when_it_proves_itself_and_not_before(same_spi
         assert node.associations.outgoing(ALICE) is old
         assert node.associations.registered(new, IMPU, 3600)
         assert (old.state, new.state) == (State.ENDED, State.IN_USE)
+
+    virtually(story)
+
+
+class OnePlace(Ducts):
+    """A path that tells sets apart by the phone's SPIs, as a kernel does."""
+
+    def install(self, association_set: AssociationSet) -> Flow:
+        spi = association_set.agreement.phone.spi_s
+        if any(each.agreement.phone.spi_s == spi for each in self.installed.values()):
+            raise EndsTaken("the SPI is in use")
+        return super().install(association_set)
+
+
+def test_where_its_old_spis_can_not_be_told_from_new_ones_it_is_asked_for_others_at_once() -> None:
+    async def story(node: Node) -> None:
+        node.associations._path = node.ducts = OnePlace()
+        old = node.authenticate()
+        with pytest.raises(SipError) as refused:
+            node.admission.prepare(again(node, old, same_spis=True))
+        assert (refused.value.status, "Security-Server" in dict(refused.value.headers)) == (494, True)
+        assert list(node.associations.sets.values()) == [old]
+        node.admission.prepare(again(node, old))
 
     virtually(story)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from redoubt.gm.agreement import Agreement, AgreementPolicy, Mechanisms, Offer, server_list, written
 from redoubt.gm.algorithms import expand
 from redoubt.gm.allocation import Allocator, NothingLeft, Taken
-from redoubt.gm.association_set import AssociationSet, Beginning, PathFailed, PhoneKey
+from redoubt.gm.association_set import AssociationSet, Beginning, EndsTaken, PathFailed, PhoneKey
 from redoubt.gm.associations import Associations
 from redoubt.gm.half_open import HalfOpen
 from redoubt.gm.states import Event, Row, State
@@ -90,6 +90,8 @@ class Admission:
             self._allocator.release(
                 phone.impi, attempt.address, agreement.network, agreement.phone, attempt.inner
             )
+            if isinstance(failure, EndsTaken):
+                raise self._taken(attempt.offer, str(failure)) from failure
             raise SipError(503, str(failure), "TS 33.203 7.1", _RETRY) from failure
         self._of_impi.setdefault(phone.impi, []).append(begun)
         if over is None:
@@ -141,18 +143,22 @@ class Admission:
             held = self._of_impi.get(impi, [])
 
     def _agree(self, impi: str, attempt: Attempt) -> Agreement:
-        """Raises 494 or 503 when SPIs or ports can't be had. The list in the 494 names no SPIs: nothing is set up."""
+        """Raises 494 or 503 when SPIs or ports can't be had."""
         offer, over = attempt.offer, attempt.over
         keep = over.agreement.network.port_s if over is not None else None
         try:
             ours = self._allocator.allocate(impi, attempt.address, offer.ends, attempt.inner, keep)
         except Taken as taken:
-            refusal = (("Security-Server", written(server_list(self._policy, offer.mode))),)
-            raise SipError(494, str(taken), "TS 33.203 7.1", refusal) from taken
+            raise self._taken(offer, str(taken)) from taken
         except NothingLeft as nothing:
             raise SipError(503, str(nothing), "TS 33.203 7.1", _RETRY) from nothing
         server = server_list(self._policy, offer.mode, ours)
         return Agreement(offer.suite, offer.mode, offer.ends, ours, attempt.client, server)
+
+    def _taken(self, offer: Offer, why: str) -> SipError:
+        """The phone may try others at once. The list names no SPIs: nothing is set up."""
+        refusal = (("Security-Server", written(server_list(self._policy, offer.mode))),)
+        return SipError(494, why, "TS 33.203 7.1", refusal)
 
     def _heard(self, changed: AssociationSet, before: State, _event: Event, _row: Row | None) -> None:
         if before is State.TEMPORARY and changed.state is not State.TEMPORARY:

@@ -89,6 +89,10 @@ class PathFailed(Exception):
     """A path could not set up a set; the message says why. Nothing is installed then."""
 
 
+class EndsTaken(PathFailed):
+    """The phone's ports and SPIs are those of a set that still lives, which this path can't tell from a new one."""
+
+
 class Path(Protocol):
     """A way for packets of association sets: user space in UDP, raw, or the kernel."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from redoubt.gm.agreement import Ends, Mode
 from redoubt.gm.algorithms import Encryption, EspKeys, Integrity, Suite
-from redoubt.gm.association_set import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role, Usage
+from redoubt.gm.association_set import WAITS_FOR_MESSAGE, AssociationSet, EndsTaken, PathFailed, Role, Usage
 from redoubt.gm.esp import SEQUENCE_MAX
 from redoubt.gm.states import State
 from redoubt.gm.transforms import AEAD_TAG_OCTETS, TAG_OCTETS
@@ -35,6 +35,7 @@ from redoubt.transport.xfrm import (
     Outside,
     Xfrm,
     XfrmError,
+    XfrmExists,
     delete_policy,
     delete_state,
     moved_policy,
@@ -311,6 +312,9 @@ class KernelPath:
                 done.append(delete_state(way.outside.target, way.spi))
                 self._xfrm.change([new_policy(way.between, way.outside, way.direction, reqid)])
                 done.append(delete_policy(way.between, way.direction))
+        except XfrmExists as error:
+            self._unmake(done)
+            raise EndsTaken(f"another set has an SPI or a pair of ports: {error}") from error
         except XfrmError as error:
             self._unmake(done)
             raise PathFailed(f"the kernel's IPsec refused: {error}") from error

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Protocol
 
 from redoubt.gm.agreement import Ends
-from redoubt.gm.association_set import WAITS_FOR_MESSAGE, AssociationSet, PathFailed, Role, Usage
+from redoubt.gm.association_set import WAITS_FOR_MESSAGE, AssociationSet, EndsTaken, PathFailed, Role, Usage
 from redoubt.gm.esp import Drop, InboundAssociation, OutboundAssociation, ReplayWindow, SequenceExhausted
 from redoubt.gm.fragments import Reassembler
 from redoubt.gm.ledger import RECEIVED_CLIENT, RECEIVED_SERVER, SENT, SENT_CLIENT
@@ -277,7 +277,7 @@ class UserSpacePath:
         """
         called, calling = ends + _ports(mine.port_s, theirs.port_c), ends + _ports(mine.port_c, theirs.port_s)
         if called in self._segment_ways or calling in self._segment_ways:
-            raise PathFailed(f"another set has ports {mine.port_s} and {theirs.port_c}, or {mine.port_c}")
+            raise EndsTaken(f"another set has ports {mine.port_s} and {theirs.port_c}, or {mine.port_c}")
         channel.backward, channel.segment_ways = backward, (called, calling)
         self._segment_ways[called], self._segment_ways[calling] = (channel, backward), (channel, channel.outbound)
 

@@ -4,6 +4,7 @@ Knows the kernel's structures and nothing of IMS. Each entry that is made here c
 mark, so that what a crashed process left behind is found. The kernel answers within the call; nothing here waits.
 """
 
+import errno
 import os
 import socket
 import struct
@@ -74,6 +75,10 @@ _POLICY_OCTETS = _SELECTOR.size + _LIFETIME.size + _USED.size + _POLICY_TAIL.siz
 
 class XfrmError(Exception):
     """The kernel refused; the message has its reason."""
+
+
+class XfrmExists(XfrmError):
+    """There is one like it already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +254,8 @@ class Xfrm:
             raise XfrmError(str(error)) from error
         for (kind, _, _), code in zip(changes, answers, strict=True):
             if code:
-                raise XfrmError(f"{kind.name.lower().replace('_', ' ')}: {os.strerror(-code)}")
+                refusal = XfrmExists if -code == errno.EEXIST else XfrmError
+                raise refusal(f"{kind.name.lower().replace('_', ' ')}: {os.strerror(-code)}")
 
     def counters(self) -> list[Counters]:
         """Of all states that carry our mark."""
