@@ -41,7 +41,11 @@ class RegisterRequest(Struct, frozen=True, gc=False):
         """Whether all that it says has lifetime zero: a de-registration (TS 24.229 5.4.1.4)."""
         if self.star or not self.contacts:
             return self.star
-        return all((self.expires if c.expires is None else c.expires) == 0 for c in self.contacts)
+        for contact in self.contacts:
+            asked = contact.expires
+            if (self.expires if asked is None else asked) != 0:
+                return False
+        return True
 
     @property
     def contact(self) -> str:
