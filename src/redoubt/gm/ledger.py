@@ -16,10 +16,11 @@ from redoubt.gm.esp import Words
 from redoubt.limits import LEDGER_SLOT_OCTETS
 from redoubt.transport.flow import Address
 
-VERSION = b"redoubt gm 3\0\0\0\0"
+VERSION = b"redoubt gm 4\0\0\0\0"
 _HEADER = Struct("=16s32sI")  # of the first slot: version, whose the ledger is, how many slots were ever in use
-LENGTH, SENT, SENT_CLIENT, RECEIVED_SERVER, RECEIVED_CLIENT, KIND = range(6)  # words of a slot
-WORDS = 6
+# Words of a slot. What changes often in a set's life is here, what it is for good in the record.
+LENGTH, SENT, SENT_CLIENT, RECEIVED_SERVER, RECEIVED_CLIENT, KIND, STATE, ENDS_S, ENDS_NS = range(9)
+WORDS = 9
 _WHERE = Struct("=H46s")  # port and address of where the phone is outside, as text
 RECORD_AT = 4 * WORDS + _WHERE.size
 RECORD_OCTETS = LEDGER_SLOT_OCTETS - RECORD_AT
@@ -39,6 +40,18 @@ class Slot:
     def start(self, word: int) -> int:
         """A counter as the last packet left it."""
         return self.words[self.at + word]
+
+    @property
+    def life(self) -> tuple[int, float]:
+        """The state, as a number of whoever keeps it, and when the set ends, in wall-clock time."""
+        return self.start(STATE), self.start(ENDS_S) + self.start(ENDS_NS) / 1e9
+
+    @life.setter
+    def life(self, life: tuple[int, float]) -> None:
+        words, at = self.words, self.at
+        state, ends_at = life
+        words[at + STATE], words[at + ENDS_S] = state, int(ends_at)
+        words[at + ENDS_NS] = int(ends_at % 1 * 1e9)
 
     @property
     def where(self) -> Address | None:

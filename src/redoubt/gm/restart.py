@@ -25,6 +25,8 @@ from redoubt.sip.message import Request
 from redoubt.sources import Clock
 
 JUMP = 1024  # sequence numbers left out after a restart, in case the last ones were not yet written
+STATES = tuple(State)
+PROLONGING = frozenset({Life.GRANT, Life.SHORTEN})  # what changes until when identities are registered
 LASTING = frozenset({State.ESTABLISHED, State.IN_USE, State.OLD, State.CLOSING})
 
 
@@ -43,9 +45,7 @@ class Record(Struct, frozen=True, array_like=True):
     inner: str
     call_id: str
     nonce: str
-    state: str
     rank: int
-    ends_at: float
     registered: dict[str, float]
 
 
@@ -71,7 +71,10 @@ class Scribe:
         self._offset_s = clock.now() - now
 
     def changed(self, about: AssociationSet, before: State, _event: Event, row: Row | None) -> None:
-        if row is not None and about.state in LASTING and (row.life is not Life.KEEP or before is not about.state):
+        if row is None or about.state not in LASTING or (row.life is Life.KEEP and before is about.state):
+            return
+        about.slot.life = STATES.index(about.state), about.ends_at + self._offset_s
+        if row.life in PROLONGING:
             about.slot.record = _encode(self._record(about))
 
     def _record(self, about: AssociationSet) -> Record:
@@ -83,8 +86,8 @@ class Scribe:
             (phone.spi_c, phone.spi_s, phone.port_c, phone.port_s),
             (network.spi_c, network.spi_s, network.port_c, network.port_s), written(agreement.server),
             (keys.integrity.reveal(), keys.encryption.reveal(), keys.salt.reveal()),
-            about.address, about.inner, about.call_id, about.nonce, about.state.value, about.rank,
-            about.ends_at + offset_s, {impu: until + offset_s for impu, until in about.phone.registered.items()},
+            about.address, about.inner, about.call_id, about.nonce, about.rank,
+            {impu: until + offset_s for impu, until in about.phone.registered.items()},
         )  # fmt: skip
 
 
@@ -97,8 +100,8 @@ def take_over(
     taken, offset_s = [], clock.now() - now
     for slot in ledger.taken():
         try:
-            record = _decode(slot.record)
-            adopted = _adopt(record, slot, associations, admission, offset_s) if record.ends_at > clock.now() else None
+            is_over = slot.life[1] <= clock.now()
+            adopted = None if is_over else _adopt(_decode(slot.record), slot, associations, admission, offset_s)
         except (DecodeError, ValidationError, ValueError, SipError, Taken):
             adopted = None
         except PathFailed:
@@ -122,12 +125,14 @@ def _adopt(
         PhoneKey(record.impi, record.contact), agreement, EspKeys(integrity, encryption, salt),
         record.address, record.inner, record.call_id, record.nonce, vouched=True,
     )  # fmt: skip
-    state, ends_at = State(record.state), record.ends_at - offset_s
+    number, ends_at = slot.life[0], slot.life[1] - offset_s
+    if not (0 <= number < len(STATES) and STATES[number] in LASTING):
+        raise ValueError(f"{number} is no state that lasts")
     registered = {impu: until - offset_s for impu, until in record.registered.items()}
     for word in (SENT, SENT_CLIENT):
         slot.words[slot.at + word] = min(slot.start(word) + JUMP, SEQUENCE_MAX)
     return admission.adopt(
-        beginning, lambda: associations.adopt(beginning, slot, state, record.rank, ends_at, registered)
+        beginning, lambda: associations.adopt(beginning, slot, STATES[number], record.rank, ends_at, registered)
     )
 
 
