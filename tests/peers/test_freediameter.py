@@ -61,13 +61,12 @@ async def captured(folder: Path, *ports: int) -> AsyncIterator[Capture]:
 
 def askers(capture: Capture, command: str) -> set[str]:
     """Who sent requests of a command that were answered with success."""
-    answered = capture.matching(
-        f"diameter.{command} and diameter.flags.request == 0 and diameter.Result-Code == 2001", "diameter.hopbyhopid"
-    )
-    asked = capture.matching(
-        f"diameter.{command} and diameter.flags.request == 1", "diameter.hopbyhopid", "diameter.Origin-Host"
-    )
-    return {host for number, host in (line.split("\t") for line in asked) if number in answered}
+    succeeded = f"diameter.{command} and diameter.flags.request == 0 and diameter.Result-Code == 2001"
+    numbers = {number for line in capture.matching(succeeded, "diameter.hopbyhopid") for number in line.split(",")}
+    requests = f"diameter.{command} and diameter.flags.request == 1"
+    asked = capture.matching(requests, "diameter.hopbyhopid", "diameter.Origin-Host")
+    columns = [[column.split(",") for column in line.split("\t")] for line in asked]  # messages that share a frame
+    return {host for hops, hosts in columns for number, host in zip(hops, hosts, strict=True) if number in numbers}
 
 
 CER, DWR, DPR = "cmd.code == 257", "cmd.code == 280", "cmd.code == 282"
