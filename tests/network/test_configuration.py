@@ -17,13 +17,17 @@ def test_a_ceiling_of_the_hss_below_the_s_cscfs_is_refused_with_what_to_write() 
     assert from_tree({"hss": {"max-pending-per-user": 7}}).hss.max_pending_per_user == 7
 
 
-def test_certificates_are_found_from_where_redoubt_toml_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir("/")
+@pytest.mark.parametrize("named", ["absolute", "relative"])
+def test_certificates_are_found_from_where_redoubt_toml_is(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path.parent)
     (tmp_path / "redoubt.toml").write_text(
         '[hss]\nrest-certificate = "api.pem"\nrest-key = "/etc/api.key"\n'
         '[diameter]\ncertificate = "tls/own.pem"\nkey = "tls/own.key"\nauthority = ""\n'
     )
-    config = load(tmp_path / "redoubt.toml")
+    path = tmp_path / "redoubt.toml"
+    config = load(path if named == "absolute" else path.relative_to(tmp_path.parent))
     assert (config.hss.rest_certificate, config.hss.rest_key) == (f"{tmp_path}/api.pem", "/etc/api.key")
     assert config.diameter.certificate == f"{tmp_path}/tls/own.pem"
     assert config.diameter.key == f"{tmp_path}/tls/own.key"

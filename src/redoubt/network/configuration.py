@@ -35,7 +35,7 @@ def load(path: Path) -> Config:
         raise ConfigError(f"{path} can't be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from None
-    return _beside(path.parent, from_tree(tree, str(path)))
+    return _beside(path.absolute().parent, from_tree(tree, str(path)))
 
 
 def _beside(folder: Path, config: Config) -> Config:
