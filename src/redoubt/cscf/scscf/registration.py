@@ -128,9 +128,9 @@ class Registration:
         raise SipError(403, "the answer to a challenge came unprotected", "TS 33.203 6.1.5")
 
     def _may_go_unchallenged(self, attempt: Attempt) -> bool:
-        """A re-registration of the same pair, on a protected first hop, where the policy has it (TS 33.203 5.1.2)."""
+        """Protected, and leaves (TS 24.229 5.4.1.4), or renews where policy has it (TS 33.203 5.1.2)."""
         if attempt.protected:
-            if self._config.reauthenticate == "always":
+            if self._config.reauthenticate == "always" and not attempt.register.ends_everything:
                 return False
         elif self._context.enforces("challenge-unprotected"):
             return False
