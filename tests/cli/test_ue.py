@@ -101,6 +101,27 @@ async def test_one_command_ends_the_registration_that_another_made(tmp_path: Pat
         assert made.sizes("s-cscf registrations") == 0
 
 
+async def test_a_phone_behaves_as_the_handset_that_it_is_told_to_be(tmp_path: Path) -> None:
+    async with lab(tmp_path) as made:
+        for profile in ("iphone", "xiaomi"):
+            done = await made("ue", "register", "alice", "--profile", profile)
+            assert done.status == 0, done.errors
+        done = await made("ue", "register", "bob", "--profile", "samsung-null")
+        assert (done.status, "494" in done.errors) == (1, True)
+        assert made.sizes("s-cscf registrations") == 1
+        done = await made("ue", "deregister", "alice", "--profile", "xiaomi")
+        assert done.status == 0, done.errors
+        assert made.sizes("s-cscf registrations") == 0
+
+
+async def test_the_list_of_handsets_says_where_each_is_known_from_and_what_is_assumed(tmp_path: Path) -> None:
+    listed = await Lab(tmp_path, None)("ue", "profiles", "--json")
+    profiles = json.loads(listed.output)["profiles"]
+    assert {"iphone", "samsung", "pixel", "xiaomi", "huawei"} <= {profile["name"] for profile in profiles}
+    assert all("#" in each["known"] and each["assumed"] for each in profiles if each["name"] != "redoubt")
+    assert "known: " in (await Lab(tmp_path, None)("ue", "profiles")).output
+
+
 async def test_a_waiting_phone_says_what_comes_and_says_good_bye_on_sigterm(tmp_path: Path) -> None:
     async with lab(tmp_path) as made:
         waiting = await made.start("ue", "answer", "bob", "--ring", "0")

@@ -22,6 +22,7 @@ from redoubt.cli.ue_phone import opened_phone
 from redoubt.cli.ue_told import Done, told_call, told_message, told_registration
 from redoubt.phone.incoming import Answering
 from redoubt.phone.phone import Phone
+from redoubt.phone.profiles import PROFILES
 
 EXAMPLES = """\b
 Examples (alice and bob were made with `redoubt subscriber add`, `redoubt up` runs):
@@ -33,6 +34,8 @@ Examples (alice and bob were made with `redoubt subscriber add`, `redoubt up` ru
 """
 EXPIRES_S = 3600
 NO_IPSEC = "redoubt.no-ipsec"
+PROFILE = "redoubt.profile"
+NEWS_S = 5.0  # within which a NOTIFY follows a registration
 PATIENCE_S = 30.0  # four retransmissions at the phone's T1 of 2 s (TS 24.229 7.7)
 Doing = Callable[[Phone], Awaitable[Done]]
 
@@ -50,6 +53,10 @@ def _note_no_ipsec(context: click.Context, _option: click.Parameter, wanted: boo
     context.meta[NO_IPSEC] = wanted
 
 
+def _note_profile(context: click.Context, _option: click.Parameter, name: str) -> None:
+    context.meta[PROFILE] = PROFILES[name]
+
+
 def phone_options(verb: Callable[..., None]) -> Callable[..., None]:
     """What every verb of the phone takes."""
     for option in (
@@ -58,6 +65,10 @@ def phone_options(verb: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--no-ipsec", is_flag=True, expose_value=False, callback=_note_no_ipsec,
             help="Stay in the clear; for [access] policy aka-without-ipsec.",
+        ),
+        click.option(
+            "--profile", type=click.Choice(list(PROFILES)), default="redoubt", expose_value=False,
+            callback=_note_profile, help="Behave as a handset does; `redoubt ue profiles` says which and how.",
         ),
         click.option("--proxy", help="The P-CSCF, e.g. sip:192.0.2.1:5060; default: the one in the configuration."),
         click.argument("sim"),
@@ -155,15 +166,46 @@ def message(sim: str, target: str, text: str, proxy: str | None, config_path: Pa
     _do(sim, proxy, config_path, as_json, doing)
 
 
+@command.command(epilog=EXAMPLES)
+@json_option
+@says_what_went_wrong
+def profiles(as_json: bool) -> None:
+    """The handsets that --profile knows: what each does, what is known of it and from where, what is assumed."""
+    if as_json:
+        facts = [(p.name, p.does, p.known, p.assumed) for p in PROFILES.values()]
+        print_json({"profiles": [dict(zip(("name", "does", "known", "assumed"), each, strict=True)) for each in facts]})
+        return
+    for profile in PROFILES.values():
+        console.print(f"[bold]{shown(profile.name)}[/]  {shown(profile.does)}")
+        for what, text in (("known", profile.known), ("assumed", profile.assumed)):
+            if text:
+                console.print(f"    {what}: {shown(text)}")
+
+
 async def _register(phone: Phone, expires_s: int) -> Done:
     """Registers, or with 0 deregisters. For silence RFC 3261 has 128 s; whoever gave the command is told sooner."""
     try:
         async with asyncio.timeout(PATIENCE_S):
             result = await phone.register(expires_s)
+            complaint = await _complaint(phone) if result.registered else ""
     except TimeoutError:
         sentence = f"the P-CSCF at {phone.line.proxy} did not answer within {PATIENCE_S:.0f} s; `redoubt status`?"
         return Done(False, {"status": 408, "why": sentence}, sentence)
+    if complaint:
+        sentence = f"the phone registered, but as {phone.line.profile.name} will leave: {complaint}"
+        return Done(False, {"status": result.status, "why": complaint}, sentence)
     return told_registration(phone.identity.impu, expires_s, result)
+
+
+async def _complaint(phone: Phone) -> str:
+    """What a handset that watches its registration found wrong in the first NOTIFY."""
+    watching = phone.subscription
+    if watching is None or not phone.line.profile.subscribes:
+        return ""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(NEWS_S):
+            await watching.heard.wait()
+    return watching.complaint if watching.heard.is_set() else "no NOTIFY came"
 
 
 def _check_target(target: str, as_json: bool) -> None:
@@ -181,10 +223,11 @@ def _silent(_sentence: str) -> None:
 
 def _do(sim: str, proxy: str | None, config_path: Path, as_json: bool, doing: Doing) -> None:
     """Opens the phone, does what the verb does, prints it; exit status 1 when the network refused."""
-    ipsec = not click.get_current_context().meta[NO_IPSEC]
+    chosen = click.get_current_context().meta
+    ipsec, profile = not chosen[NO_IPSEC], chosen[PROFILE]
 
     async def work() -> Done:
-        async with opened_phone(sim, proxy, config_path, ipsec=ipsec) as phone:
+        async with opened_phone(sim, proxy, config_path, ipsec=ipsec, profile=profile) as phone:
             return await doing(phone)
 
     try:

@@ -17,6 +17,7 @@ from redoubt.network.gm import policy_of
 from redoubt.phone.gm import GmOptions
 from redoubt.phone.identity import PhoneIdentity
 from redoubt.phone.phone import Phone
+from redoubt.phone.profiles import REDOUBT, PhoneProfile
 from redoubt.phone.sim_file import SimFile, read_sim_file, write_sim_file
 from redoubt.sip.errors import SipError
 from redoubt.sip.service import Context
@@ -33,14 +34,16 @@ REFUSAL_S = 0.05  # within which a host says that nobody has the port; loopback 
 
 
 @asynccontextmanager
-async def opened_phone(sim: str, proxy: str | None, config_path: Path, *, ipsec: bool) -> AsyncIterator[Phone]:
+async def opened_phone(
+    sim: str, proxy: str | None, config_path: Path, *, ipsec: bool, profile: PhoneProfile = REDOUBT
+) -> AsyncIterator[Phone]:
     """The phone of a SIM, open. Its card and ports go back into the file, whatever happened. Raises ConfigError."""
     path, config = _sim_path(sim, config_path)
     card = read_sim_file(path)
     to = _proxy(proxy or _proxy_of(config))
     own_host = await asyncio.to_thread(_own_host, to)
     gm = _gm(card, config, ":" in to.address) if ipsec and _transport(to) != "tls" else None
-    phone = _phone(card, to, _trust(to, config), gm)
+    phone = _phone(card, to, _trust(to, config), gm, profile)
     end_on_signals()
     listen = f"udp:{own_host}:{card.port}" if _transport(to) == "udp" else f"tcp:{own_host}:0"
     try:
@@ -82,10 +85,12 @@ def _gm(card: SimFile, config: Config | None, is_ipv6: bool) -> GmOptions | None
     return None
 
 
-def _phone(card: SimFile, proxy: SipUri, tls: TlsSettings | None, gm: GmOptions | None) -> Phone:
+def _phone(
+    card: SimFile, proxy: SipUri, tls: TlsSettings | None, gm: GmOptions | None, profile: PhoneProfile
+) -> Phone:
     context = Context("ue", EventStream(), Clock(asyncio.get_running_loop()), SystemRandomness())
     identity = PhoneIdentity(card.impi, tuple(card.impus), card.realm, card.isim(), card.instance)
-    phone = Phone(context, identity, Stack(context, tls=tls), str(proxy), gm=gm)
+    phone = Phone(context, identity, Stack(context, tls=tls), str(proxy), gm=gm, profile=profile)
     phone.registration.attempts = 1  # whoever gave the command is told, and decides
     return phone
 

@@ -31,8 +31,9 @@ def first_authorization(identity: PhoneIdentity) -> Credentials:
 
 
 def answer_challenge(
-    challenge: Credentials, identity: PhoneIdentity, method: str, uri: str, cnonce: str, body: bytes = b""
-) -> Answer:
+    challenge: Credentials, identity: PhoneIdentity, method: str, uri: str, cnonce: str, body: bytes = b"",
+    *, takes_qop: bool = True,
+) -> Answer:  # fmt: skip
     """SM7 (TS 33.203 6.1.1), or the failures of 6.1.2.2 (empty response) and 6.1.3 (auts)."""
     algorithm = DigestAlgorithm.named(challenge.param("algorithm") or "")
     if challenge.scheme.lower() != "digest" or algorithm is None or not algorithm.is_aka:
@@ -43,7 +44,7 @@ def answer_challenge(
     except MalformedNonce as fault:
         raise UnanswerableChallenge(str(fault)) from fault
     outcome = identity.isim.authenticate(asked.rand, asked.autn)
-    qop = _chosen_qop(challenge)
+    qop = _chosen_qop(challenge) if takes_qop else None
     fields = DigestFields(
         algorithm, identity.impi, realm, nonce, uri, method, qop, "00000001" if qop else "", cnonce if qop else "", body
     )

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from redoubt.aka.isim import Success
 from redoubt.gm.agreement import (
     OPTION,
-    UNPROTECTED_PORTS,
     AgreementPolicy,
     Ends,
     Mechanisms,
@@ -18,12 +17,12 @@ from redoubt.gm.agreement import (
 from redoubt.gm.algorithms import expand
 from redoubt.gm.association_set import AssociationSet, Beginning, PathFailed, PhoneKey, Role
 from redoubt.gm.associations import Associations
-from redoubt.gm.esp import RESERVED_SPIS
 from redoubt.gm.reports import Reports
 from redoubt.gm.states import Event, State
 from redoubt.gm.udp_tunnel import PORT, open_udp_tunnel
 from redoubt.gm.user_space import UserSpacePath
 from redoubt.phone.challenge import UnanswerableChallenge
+from redoubt.phone.offers import OfferStyle
 from redoubt.sip.fields import SECURITY_SERVER
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context
@@ -49,9 +48,13 @@ class GmOptions:
 class PhoneGm:
     """One phone's access security. Nothing leaves it in the clear but REGISTER (TS 33.203 7.1)."""
 
-    def __init__(self, context: Context, impi: str, instance: str, options: GmOptions) -> None:
+    def __init__(
+        self, context: Context, impi: str, instance: str, options: GmOptions, style: OfferStyle | None = None
+    ) -> None:
         self._context = context
         self._options = options
+        self._style = style
+        self._policy = style.policy(options.policy) if style is not None else options.policy
         self._key = PhoneKey(impi, instance)
         self._here = self._there = ""
         self._path: UserSpacePath | None = None
@@ -70,7 +73,7 @@ class PhoneGm:
         path.received, path.refused = associations.received, reports.refused
         path.exhausted = lambda worn: associations.ended(worn, Event.EXHAUSTED)
         self._path, self._associations = path, associations
-        self.port = self._options.server_port or self._port()
+        self.port = self._options.server_port or self._port(0)
 
     def close(self) -> None:
         if self._path is not None:
@@ -89,7 +92,7 @@ class PhoneGm:
 
     def renumber(self) -> None:
         """Another server port, for a phone without associations."""
-        self.port = self._port()
+        self.port = self._port(0)
 
     # ---- registration
 
@@ -99,8 +102,7 @@ class PhoneGm:
 
     def offer(self, request: Request, carrier: AssociationSet | None) -> Mechanisms:
         """SM1, also on an older association (TS 24.229 5.1.1.2.2, 5.1.1.4.2): asks for a new set."""
-        ends = Ends(self._spi(), self._spi(), self._port(), self.port)
-        client = client_list(self._options.policy, ends)
+        client = self._offers(Ends(*self._spis(), self._port(self.port), self.port))
         self._write(request, client, carrier)
         return client
 
@@ -112,7 +114,7 @@ class PhoneGm:
         self, client: Mechanisms, response: Response, keys: Success, nonce: str, carrier: AssociationSet | None
     ) -> AssociationSet:
         """The set that the challenge keys, ready before the answer leaves. Raises UnanswerableChallenge."""
-        agreement = accept(self._options.policy, client, response.every(SECURITY_SERVER))
+        agreement = accept(self._policy, client, response.every(SECURITY_SERVER))
         if agreement is None:
             raise UnanswerableChallenge("the P-CSCF offers no security agreement that this phone accepts")
         beginning = Beginning(
@@ -139,7 +141,7 @@ class PhoneGm:
 
     def is_left_with(self, response: Response) -> bool:
         """Whether a 494 is about SPIs or ports, which others may be free of: it lists what this phone can do."""
-        ours = {offer.suite for offer in read_offers(client_list(self._options.policy, Ends(256, 257, 1, 2)))}
+        ours = {offer.suite for offer in read_offers(self._offers(Ends(256, 257, 1, 2)))}
         listed = {f"{one.param('alg')}/{one.param('ealg')}" for one in response.every(SECURITY_SERVER)}
         return any(str(suite) in listed for suite in ours)
 
@@ -153,21 +155,29 @@ class PhoneGm:
     def _write(self, request: Request, client: Mechanisms, carrier: AssociationSet | None) -> None:
         request.add("Require", OPTION)
         request.add("Proxy-Require", OPTION)
-        request.add("Security-Client", written(client))
+        request.add("Security-Client", self._style.written(client) if self._style is not None else written(client))
         if carrier is not None:
             request.add("Security-Verify", written(carrier.agreement.server))
 
-    def _spi(self) -> int:
+    def _offers(self, ends: Ends) -> Mechanisms:
+        if self._style is not None:
+            return self._style.mechanisms(self._policy.modes, ends)
+        return client_list(self._policy, ends)
+
+    def _spis(self) -> tuple[int, int]:
         """Random, never reserved, none that a living set has."""
         living = [each.agreement.phone for each in self.associations.sets.values()]
-        taken = {spi for ends in living for spi in (ends.spi_c, ends.spi_s)}
-        while (spi := int.from_bytes(self._context.randomness.octets(4), "big")) < RESERVED_SPIS or spi in taken:
-            pass
-        return spi
+        return (self._style or _OWN).spi_pair(self._draw, {spi for ends in living for spi in (ends.spi_c, ends.spi_s)})
 
-    def _port(self) -> int:
-        """Inside the associations only: nothing of this host listens there."""
-        while True:
-            port = FIRST_PORT + int.from_bytes(self._context.randomness.octets(3), "big") % (65_536 - FIRST_PORT)
-            if port != self.port and port not in UNPROTECTED_PORTS:
-                return port
+    def _port(self, server_port: int) -> int:
+        """A client port beside that server port, or with 0 another server port. Ports are inside the associations
+        only: nothing of this host listens there.
+        """
+        taken = {each.agreement.phone.port_c for each in self.associations.sets.values()} | {self.port}
+        return (self._style or _OWN).port(self._draw, server_port, taken)
+
+    def _draw(self) -> int:
+        return int.from_bytes(self._context.randomness.octets(4), "big")
+
+
+_OWN = OfferStyle((), ports=(FIRST_PORT, 65_536))

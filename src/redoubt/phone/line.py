@@ -2,20 +2,23 @@
 
 import asyncio
 from collections.abc import Callable
+from hashlib import sha256
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from redoubt.phone.gm import GmOptions, PhoneGm
 from redoubt.phone.identity import PhoneIdentity
+from redoubt.phone.profiles import REDOUBT, PhoneProfile
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context, Exchange, Root, Service
 from redoubt.sip.stack import Stack
 from redoubt.sip.uri import SipUri, parse_uri
-from redoubt.transport.flow import Flow, internal_flow
+from redoubt.transport.flow import Flow, FlowFailed, internal_flow
 
 T1_S, T2_S = 2.0, 16.0  # TS 24.229 7.7: timers at the UE
 ALLOW = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, MESSAGE, OPTIONS, NOTIFY"
-ACCESS_NETWORK = "IEEE-802.11;i-wlan-node-id=000000000000"
 
 Adjust = Callable[[Request], None]
 OnProvisional = Callable[[Response], None]
@@ -31,19 +34,28 @@ class Line:
     """One phone's way to its P-CSCF. `adjust` may change each request just before it is sent: faults on demand."""
 
     def __init__(
-        self, context: Context, identity: PhoneIdentity, stack: Stack, proxy: str, gm: GmOptions | None = None
+        self,
+        context: Context,
+        identity: PhoneIdentity,
+        stack: Stack,
+        proxy: str,
+        gm: GmOptions | None = None,
+        profile: PhoneProfile = REDOUBT,
     ) -> None:
         self.context = context
         self.identity = identity
         self.proxy = proxy
+        self.profile = profile
         self.adjust: Adjust | None = None
         self.service_route: tuple[NameAddr, ...] = ()
         self.associated: tuple[NameAddr, ...] = ()
         self.dialogs: dict[tuple[str, str], DialogOwner] = {}  # by Call-ID and this side's tag
-        self.instance = identity.instance or f"urn:uuid:{_uuid(context.randomness.octets(16))}"
-        self.gm = PhoneGm(context, identity.impi, self.instance, gm) if gm is not None else None
+        self.instance = identity.instance or self._new_instance()
+        self._contact_user = self._user()
+        self.gm = PhoneGm(context, identity.impi, self.instance, gm, profile.offers) if gm is not None else None
         self._stack = stack
         self._flow: Flow | None = None
+        self._stream: Flow | None = None
 
     async def open(self, service: Service) -> None:
         """Opens the flow that requests go out on, and that the network's come back on: to `service`."""
@@ -76,11 +88,10 @@ class Line:
         host, port = self.flow.local
         if self.gm is not None:
             port = self.gm.port
-        user = getattr(parse_uri(self.identity.impu), "user", None) or "phone"
         bracketed = f"[{host}]" if ":" in host else host
         clear = self.gm is None and self.flow.transport != "udp"
         params = (("transport", self.flow.transport),) if clear else ()
-        return NameAddr(None, SipUri("sip", user, None, bracketed, port, params), ())
+        return NameAddr(None, SipUri("sip", self._contact_user, None, bracketed, port, params), ())
 
     def request(self, method: str, target: str) -> Request:
         """A request outside a dialog: by the P-CSCF and the stored Service-Route (TS 24.229 5.1.2A.1)."""
@@ -95,8 +106,10 @@ class Line:
             ("Call-ID", self.context.tag()),
             ("CSeq", "1 " + method),
             ("P-Preferred-Identity", f"<{self.impu}>"),
-            ("P-Access-Network-Info", ACCESS_NETWORK),
+            ("P-Access-Network-Info", self.profile.access_network),
         ])
+        if self.profile.user_agent:
+            request.add("User-Agent", self.profile.user_agent)
         return request
 
     def exchange(self, on_response: OnProvisional | None = None, lifetime_s: float = 240.0) -> Exchange:
@@ -118,9 +131,36 @@ class Line:
         """Sends an ACK, which nobody answers."""
         await self._sent(ack, self.exchange(), self._way())
 
+    async def change_to_tcp(self) -> None:
+        """From now on requests go by TCP, or on by UDP where nobody listens (RFC 3261 18.1.1). The phone is still
+        reached where its Contact says.
+        """
+        proxy = parse_uri(self.proxy)
+        if self._stream is None and isinstance(proxy, SipUri) and self.flow.transport == "udp":
+            try:
+                self._stream = await self._stack.outbound.flow_to(replace(proxy, params=(("transport", "tcp"),)))
+            except FlowFailed as fault:
+                self.context.notice("warning", f"this handset wants TCP after the challenge: {fault}")
+
+    @property
+    def clear_way(self) -> Flow:
+        """How REGISTER goes without an association."""
+        return self._stream or self.flow
+
+    def _user(self) -> str:
+        if self.profile.contact_user == "uuid":
+            return _uuid(sha256(self.instance.encode()).digest()[:16])  # the same for the phone that comes back
+        return getattr(parse_uri(self.identity.impu), "user", None) or "phone"
+
+    def _new_instance(self) -> str:
+        drawn = self.context.randomness.octets(16)
+        if self.profile.instance == "imei":  # the allocation code of test equipment (GSMA TS.06)
+            return f"urn:gsma:imei:00101700-{int.from_bytes(drawn, 'big') % 1_000_000:06d}-0"
+        return f"urn:uuid:{_uuid(drawn)}"
+
     def _way(self) -> Flow | None:
         if self.gm is None:
-            return self.flow
+            return self.clear_way
         carrier = self.gm.carrier()
         return carrier.flow if carrier is not None else None
 

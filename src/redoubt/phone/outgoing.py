@@ -37,6 +37,8 @@ class Outgoing:
         request.add("Supported", "100rel")
         request.add("Allow", ALLOW)
         request.add("Accept", "application/sdp")
+        if line.profile.accept_contact:
+            request.add("Accept-Contact", line.profile.accept_contact)
         return request
 
     def _on_response(self, response: Response) -> None:

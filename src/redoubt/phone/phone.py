@@ -11,6 +11,7 @@ from redoubt.phone.incoming import Answering, Incoming
 from redoubt.phone.line import ALLOW, Adjust, Line
 from redoubt.phone.media import MEDIA_TYPE
 from redoubt.phone.outgoing import Outgoing
+from redoubt.phone.profiles import REDOUBT, PhoneProfile
 from redoubt.phone.registration import Registration, RegistrationResult
 from redoubt.phone.subscription import Subscription
 from redoubt.sip.errors import SipError
@@ -48,11 +49,12 @@ class Phone:
         *,
         renews: bool = True,
         gm: GmOptions | None = None,
+        profile: PhoneProfile = REDOUBT,
     ) -> None:
         """With `gm` it registers under IPsec and speaks in no other way; without, AKA is all that protects it."""
         self.context = context
         self.identity = identity
-        self.line = Line(context, identity, stack, proxy, gm)
+        self.line = Line(context, identity, stack, proxy, gm, profile)
         self.registration = Registration(self.line, renews=renews)
         self.subscription: Subscription | None = None
         self.answering = Answering()
@@ -81,8 +83,8 @@ class Phone:
     async def register(self, expires_s: int | None = None, *, subscribe: bool = False) -> RegistrationResult:
         """Registers or renews; then subscribes to the registration state (TS 24.229 5.1.1.3) if told to."""
         result = await self.registration.register(expires_s)
-        watching = self.subscription
-        if result.registered and (subscribe or (watching is not None and watching.is_active)):
+        watches = self.subscription is not None and self.subscription.is_active
+        if result.registered and (subscribe or watches or self.line.profile.subscribes):
             await self._watch()
         return result
 

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from redoubt.aka.isim import MacFailure, Success, SyncFailure
 from redoubt.events import Check, Fault
 from redoubt.gm.agreement import Mechanisms
 from redoubt.gm.association_set import AssociationSet
 from redoubt.phone.challenge import Answer, UnanswerableChallenge, answer_challenge, first_authorization
-from redoubt.phone.line import ACCESS_NETWORK, ALLOW, Line
+from redoubt.phone.line import ALLOW, Line
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import (
     AUTHENTICATION_INFO,
@@ -120,7 +122,7 @@ class Registration:
         """SM1 to SM12: a REGISTER, the challenge that it meets, and its answer, until no challenge comes."""
         request, response = await self._ask(run, first_authorization(self._line.identity))  # SM1 .. SM6
         for _ in range(CHALLENGES):
-            if response.status != 401:
+            if response.status != 401 or self._leaves_it(run):
                 break
             if run.made is not None:  # home knows nothing of the challenge that was answered
                 self._give_up(run, response)
@@ -137,11 +139,18 @@ class Registration:
             request, response = await self._ask(run, run.answer.authorization)  # SM7 .. SM12
         return response
 
+    def _leaves_it(self, run: _Run) -> bool:
+        """A de-registration on an association proves itself; some handsets do no more (sprout#1640)."""
+        protected = run.carrier is not None and not run.expires_s
+        return protected and not self._line.profile.answers_deregistration_challenge
+
     async def _ask(self, run: _Run, authorization: Credentials) -> tuple[Request, Response]:
         line, gm = self._line, self._line.gm
         request = self._request(run.expires_s, authorization)
         self.asked_at = asyncio.get_running_loop().time()
-        way = line.flow
+        if gm is None and run.answer is not None and line.profile.tcp_after_challenge:
+            await line.change_to_tcp()
+        way = line.clear_way
         if gm is not None and run.made is not None:
             gm.repeat(request, run.made)
         elif gm is not None:
@@ -177,9 +186,13 @@ class Registration:
         return response.status == 430
 
     def _answer(self, request: Request, response: Response) -> Answer:
-        challenge = response.need(WWW_AUTHENTICATE)
+        challenge, profile = response.need(WWW_AUTHENTICATE), self._line.profile
+        if profile.drops_stray_keys and any(challenge.param(key) is not None for key in ("ck", "ik")):
+            raise UnanswerableChallenge("the challenge still has keys, which are none of a phone's business")
         cnonce = self._line.context.randomness.octets(8).hex()
-        return answer_challenge(challenge, self._line.identity, "REGISTER", request.uri, cnonce, request.body)
+        return answer_challenge(
+            challenge, self._line.identity, "REGISTER", request.uri, cnonce, request.body, takes_qop=profile.takes_qop
+        )
 
     def _request(self, expires_s: int, authorization: Credentials) -> Request:
         """REGISTER (TS 24.229 5.1.1.2.1): the same Call-ID throughout, CSeq rising (RFC 3261 10.2)."""
@@ -187,6 +200,7 @@ class Registration:
         self._cseq += 1
         impu = line.identity.impu
         contact = line.contact.with_param("+sip.instance", f'"<{line.instance}>"').with_param("expires", str(expires_s))
+        contact = replace(contact, params=(*contact.params, *line.profile.contact_params))
         headers = [
             ("Max-Forwards", "70"),
             ("From", f"<{impu}>;tag={line.context.tag()}"),
@@ -196,10 +210,12 @@ class Registration:
             ("Contact", str(contact)),
             ("Authorization", str(authorization)),
             ("Expires", str(expires_s)),
-            ("Supported", "path, outbound"),
+            ("Supported", line.profile.supported),
             ("Allow", ALLOW),
-            ("P-Access-Network-Info", ACCESS_NETWORK),
+            ("P-Access-Network-Info", line.profile.access_network),
         ]
+        if line.profile.user_agent:
+            headers.append(("User-Agent", line.profile.user_agent))
         return Request("REGISTER", f"sip:{line.identity.realm}", headers)
 
     def _tell(self, answer: Answer) -> None:

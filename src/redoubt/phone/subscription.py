@@ -7,6 +7,7 @@ from typing import Any
 from redoubt.cscf.reginfo import MEDIA_TYPE, ContactInfo, RegInfo, parse_reginfo
 from redoubt.phone.dialog import NO_CSEQ, Dialog
 from redoubt.phone.line import T1_S, Line
+from redoubt.phone.notify_checks import fault_of
 from redoubt.phone.registration import EXPIRES_S, Registration
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import CONTENT_TYPE, EVENT, EXPIRES, SUBSCRIPTION_STATE
@@ -15,6 +16,7 @@ from redoubt.sip.service import Exchange
 from redoubt.sip.uri import SipUri, parse_uri
 
 NO_VERSION = -1
+LEAVES_AFTER_S = 21.0, 32.0  # a strict handset that met a wrong NOTIFY (siphon-sip#140)
 RENEW_EARLY_S = 600
 DOUBT_S = 128 * T1_S  # a NOTIFY under way and the one after it: by then one has told of a renewed registration
 
@@ -32,6 +34,9 @@ class Subscription:
         self._timer: asyncio.TimerHandle | None = None
         self._doubt: asyncio.TimerHandle | None = None
         self._heard_at = 0.0
+        self._leaving: asyncio.TimerHandle | None = None
+        self.complaint = ""  # what a strict handset found wrong
+        self.heard = asyncio.Event()
         self.notified = 0
         self.state = "init"
         self.is_leaving = False  # a later registration needs a subscription of its own
@@ -54,6 +59,8 @@ class Subscription:
         self._line.dialogs.pop(self._key, None)
         self._stop_renewing()
         self._believe()
+        if self._leaving is not None:
+            self._leaving.cancel()
 
     def expect_news(self) -> None:
         """The registration was renewed, of which a NOTIFY tells; if none comes, the network has forgotten this."""
@@ -76,6 +83,9 @@ class Subscription:
         """A NOTIFY (RFC 6665 4.1.3), checked strictly: tags, package, body, version."""
         if request.method != "NOTIFY":
             raise SipError(405, "a subscription takes NOTIFY only", "RFC 6665 4.1.3", (("Allow", "NOTIFY"),))
+        if self._line.profile.strict_notify and (why := self._fault_of(request)):
+            self._leave(why)
+            return request.response(200)
         self._check_dialog(request)
         self._heard_at = asyncio.get_running_loop().time()
         self._believe()
@@ -86,6 +96,7 @@ class Subscription:
         if request.body:
             self._take(self._read(request))
         self.notified += 1
+        self.heard.set()
         self.state = state.state
         if state.state == "terminated":
             self.end()
@@ -104,6 +115,25 @@ class Subscription:
         request.add("Accept", MEDIA_TYPE)
         request.add("Contact", str(self._line.contact))
         return request
+
+    def _fault_of(self, request: Request) -> str:
+        return fault_of(request, self._first, self._line.contact.uri, self._version)
+
+    def _leave(self, why: str) -> None:
+        """Says nothing to the network, and ends the registration later."""
+        self.complaint = self.complaint or why
+        self.heard.set()
+        if self._leaving is None:
+            self._line.context.notice("warning", f"this handset will leave, because of a wrong NOTIFY: {why}")
+            first, last = LEAVES_AFTER_S
+            drawn = self._line.context.randomness.octets(1)[0] / 256
+            loop, delay = asyncio.get_running_loop(), first + (last - first) * drawn
+            self._leaving = loop.call_later(delay, lambda: self._line.context.start(self._deregister()))
+
+    async def _deregister(self) -> None:
+        await self._registration.register(0)
+        if not self._registration.holds:
+            self.end_soon()
 
     def _check_dialog(self, request: Request) -> None:
         """From and To of a NOTIFY are those of the SUBSCRIBE turned round (lessons 14: strict handsets)."""
