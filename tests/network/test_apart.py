@@ -169,6 +169,7 @@ def test_an_hss_that_was_restarted_still_reaches_the_s_cscf(tmp_path: Path) -> N
         async with apart(SPLITS[3], tmp_path) as net:
             alice, bob = await pair(net)
             await net.hss_comes(await net.hss_goes())
+            assert await net.hss.administration.reachable() == {net.network.config.s_cscf.uri}
             assert await net.hss.administration.deregister(alice.card.impi) is Told.DONE
             await asyncio.sleep(1)
             s_cscf = net.part("s-cscf").s_cscf

@@ -82,10 +82,9 @@ class Administration:
         self._seal = seal
         self._clients = clients
 
-    @property
-    def reachable(self) -> Collection[str]:
+    async def reachable(self) -> Collection[str]:
         """S-CSCFs that RTR and PPR can be sent to."""
-        return self._clients.keys()
+        return await self._clients.names()
 
     async def add(self, subscribers: Iterable[Subscriber]) -> int:
         """All of them or none; returns how many."""

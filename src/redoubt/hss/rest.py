@@ -121,7 +121,7 @@ class Api:
 
     async def status(self, request: Request) -> Status:
         up_s = asyncio.get_running_loop().time() - self._began
-        return Status(self._realm, round(up_s, 3), tuple(sorted(self._administration.reachable)))
+        return Status(self._realm, round(up_s, 3), tuple(sorted(await self._administration.reachable())))
 
     async def openapi(self, request: Request) -> dict[str, Any]:
         return self._description

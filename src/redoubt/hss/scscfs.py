@@ -38,9 +38,11 @@ class SCscfs:
             return here
         return _Elsewhere(server_name, self._servers, self.reach)
 
-    def keys(self) -> frozenset[str]:
-        """Names that `get` has a way to, as far as this process has heard."""
-        return self._servers.heard_from | self._here.keys() if self.reach else frozenset(self._here)
+    async def names(self) -> frozenset[str]:
+        """Those that `get` has a way to, whichever HSS process heard from them."""
+        if self.reach is None:
+            return frozenset(self._here)
+        return await self._servers.heard_from() | self._here.keys()
 
     async def host(self, server_name: str, guess: str) -> str:
         known = self._servers.host(server_name)

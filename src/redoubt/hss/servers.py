@@ -21,9 +21,9 @@ class Servers:
         server = self._known.get(server_name)
         return "" if server is None else server.host
 
-    @property
-    def heard_from(self) -> frozenset[str]:
-        """Those whose host is known."""
+    async def heard_from(self) -> frozenset[str]:
+        """Those whose host is known. Raises StoreFailed."""
+        self._known = await self._store.servers()
         return frozenset([name for name, server in self._known.items() if server.host])
 
     async def learn(self, server_name: str, host: str = "") -> int:
