@@ -106,6 +106,8 @@ async def test_a_phone_behaves_as_the_handset_that_it_is_told_to_be(tmp_path: Pa
         for profile in ("iphone", "xiaomi"):
             done = await made("ue", "register", "alice", "--profile", profile)
             assert done.status == 0, done.errors
+        done = await made("ue", "register", "alice", "--profile", "xiaomi", "--flight-mode")
+        assert (done.status, "the card had resynchronised the HSS (AUTS)" in done.output) == (0, True), done.errors
         done = await made("ue", "register", "bob", "--profile", "samsung-null")
         assert (done.status, "494" in done.errors) == (1, True)
         assert made.sizes("s-cscf registrations") == 1

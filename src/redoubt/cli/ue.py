@@ -31,6 +31,7 @@ Examples (alice and bob were made with `redoubt subscriber add`, `redoubt up` ru
   redoubt ue call alice sip:bob@ims.mnc001.mcc001.3gppnetwork.org --talk 3
   redoubt ue message alice sip:bob@ims.mnc001.mcc001.3gppnetwork.org "hello"
   redoubt ue deregister alice
+  redoubt ue register bob --profile xiaomi         as that handset; `redoubt ue profiles` lists them
 """
 EXPIRES_S = 3600
 NO_IPSEC = "redoubt.no-ipsec"
@@ -80,10 +81,13 @@ def phone_options(verb: Callable[..., None]) -> Callable[..., None]:
 @command.command(epilog=EXAMPLES)
 @phone_options
 @click.option("--expires", type=click.IntRange(1), default=EXPIRES_S, show_default=True, help="Seconds to ask for.")
+@click.option("--flight-mode", is_flag=True, help="Back from it: the HSS's sequence number is old to the card (AUTS).")
 @says_what_went_wrong
-def register(sim: str, proxy: str | None, expires: int, config_path: Path, as_json: bool) -> None:
+def register(
+    sim: str, proxy: str | None, expires: int, flight_mode: bool, config_path: Path, as_json: bool
+) -> None:
     """Register (SM1 to SM12) and leave the registration in place."""
-    _do(sim, proxy, config_path, as_json, lambda phone: _register(phone, expires))
+    _do(sim, proxy, config_path, as_json, lambda phone: _register(phone, expires), flight_mode)
 
 
 @command.command(epilog=EXAMPLES)
@@ -221,13 +225,16 @@ def _silent(_sentence: str) -> None:
     """With --json one object is printed, at the end."""
 
 
-def _do(sim: str, proxy: str | None, config_path: Path, as_json: bool, doing: Doing) -> None:
+def _do(
+    sim: str, proxy: str | None, config_path: Path, as_json: bool, doing: Doing, flight_mode: bool = False
+) -> None:
     """Opens the phone, does what the verb does, prints it; exit status 1 when the network refused."""
     chosen = click.get_current_context().meta
     ipsec, profile = not chosen[NO_IPSEC], chosen[PROFILE]
 
     async def work() -> Done:
-        async with opened_phone(sim, proxy, config_path, ipsec=ipsec, profile=profile) as phone:
+        more = {"ipsec": ipsec, "flight_mode": flight_mode}
+        async with opened_phone(sim, proxy, config_path, profile=profile, **more) as phone:
             return await doing(phone)
 
     try:

@@ -35,11 +35,19 @@ REFUSAL_S = 0.05  # within which a host says that nobody has the port; loopback 
 
 @asynccontextmanager
 async def opened_phone(
-    sim: str, proxy: str | None, config_path: Path, *, ipsec: bool, profile: PhoneProfile = REDOUBT
+    sim: str,
+    proxy: str | None,
+    config_path: Path,
+    *,
+    ipsec: bool,
+    profile: PhoneProfile = REDOUBT,
+    flight_mode: bool = False,
 ) -> AsyncIterator[Phone]:
     """The phone of a SIM, open. Its card and ports go back into the file, whatever happened. Raises ConfigError."""
     path, config = _sim_path(sim, config_path)
     card = read_sim_file(path)
+    if flight_mode:
+        card.answer_others()
     to = _proxy(proxy or _proxy_of(config))
     own_host = await asyncio.to_thread(_own_host, to)
     gm = _gm(card, config, ":" in to.address) if ipsec and _transport(to) != "tls" else None

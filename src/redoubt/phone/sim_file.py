@@ -13,6 +13,8 @@ from redoubt.aka.tuak import Tuak, TuakLengths
 from redoubt.config import ConfigError
 from redoubt.secret import Secret
 
+OTHERS = 1000  # challenges: more than an HSS is likely to have made since
+
 
 class SimFile(msgspec.Struct, kw_only=True):
     """Hexadecimal texts; `sequence` is the card's array of accepted sequence numbers.
@@ -39,6 +41,10 @@ class SimFile(msgspec.Struct, kw_only=True):
     def isim(self) -> Isim:
         """The card, in the state in which the file left it."""
         return Isim(self._functions(), SequenceArray(SequenceScheme(), tuple(self.sequence)))
+
+    def answer_others(self) -> None:
+        """The card answered challenges of others, as when the phone attaches anew: this HSS's next are old to it."""
+        self.sequence = [max(self.sequence, default=0) + OTHERS] * SequenceScheme().indices
 
     def _functions(self) -> AuthenticationFunctions:
         k, opc, op = (Secret(bytes.fromhex(text)) for text in (self.k, self.opc, self.op))
