@@ -76,8 +76,8 @@ SAMSUNG = PhoneProfile(
     "samsung",
     "six offers, ports and SPIs that follow each other, algorithms at the end; UDP throughout; drops a 401 with ck, ik",
     known="docker_open5gs#458: the first three offers, their parameters' order, SPIs of five digits one after the"
-    " other, port-c one above port-s; Kamailio_IMS_Config#6 (by who had a Note 9): ports of that kind, contact by IMSI with"
-    " q=1.0, MMTEL and SMS tags; treble_experimentations#2307: all in UDP; open5gs#491: a handset, seemingly this"
+    " other, port-c one above port-s; Kamailio_IMS_Config#6 (by who had a Note 9): ports of that kind, contact by IMSI"
+    " with q=1.0, MMTEL and SMS tags; treble_experimentations#2307: all in UDP; open5gs#491: a handset, seemingly this"
     " maker's, answers once ck, ik and qop"
     " are gone from the 401",
     assumed="that three offers with hmac-sha-1-96 follow; Supported, User-Agent, P-Access-Network-Info; which of ck, ik"
@@ -139,8 +139,8 @@ IPHONE = PhoneProfile(
     "iphone",
     "strict: a wrong NOTIFY makes it leave after 21 to 32 s; no second answer when de-registration is challenged",
     known="docker_open5gs#252: User-Agent `iOS/VERSION iPhone`, AKAv1-MD5; Kamailio_IMS_Config#22 (13 Pro): after a"
-    " 401 that it does not like (SQN, they suspect) it is silent; sprout#1640 (6s): a challenged de-registration is left where"
-    " it is; siphon-sip#140: handsets that validate NOTIFY leave 21 to 32 s after registration (no maker is named)",
+    " 401 that it does not like (SQN, they suspect) it is silent; sprout#1640 (6s): a challenged de-registration is left"
+    " where it is; siphon-sip#140: handsets that validate NOTIFY leave 21 to 32 s after registration (no maker is named)",
     assumed="which handset of siphon-sip#140 it was; the offers and their ports, Supported, P-Access-Network-Info,"
     " tags, TCP after the 401",
     offers=OfferStyle(
