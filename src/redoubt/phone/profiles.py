@@ -139,8 +139,9 @@ IPHONE = PhoneProfile(
     "iphone",
     "strict: a wrong NOTIFY makes it leave after 21 to 32 s; no second answer when de-registration is challenged",
     known="docker_open5gs#252: User-Agent `iOS/VERSION iPhone`, AKAv1-MD5; Kamailio_IMS_Config#22 (13 Pro): after a"
-    " 401 that it does not like (SQN, they suspect) it is silent; sprout#1640 (6s): a challenged de-registration is left"
-    " where it is; siphon-sip#140: handsets that validate NOTIFY leave 21 to 32 s after registration (no maker is named)",
+    " 401 that it does not like (SQN, they suspect) it is silent; sprout#1640 (6s): a challenged de-registration"
+    " is left where it is; siphon-sip#140: handsets that validate NOTIFY leave 21 to 32 s after registration (no maker"
+    " is named)",
     assumed="which handset of siphon-sip#140 it was; the offers and their ports, Supported, P-Access-Network-Info,"
     " tags, TCP after the 401",
     offers=OfferStyle(
