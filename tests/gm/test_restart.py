@@ -7,7 +7,7 @@ import pytest
 
 from redoubt.gm.algorithms import Suite
 from redoubt.gm.association_set import AssociationSet, Role
-from redoubt.gm.ledger import RECORD_OCTETS, SENT, Keepsakes, Ledger
+from redoubt.gm.ledger import LENGTH, RECORD_OCTETS, SENT, Keepsakes, Ledger
 from redoubt.gm.restart import JUMP, resume
 from redoubt.gm.states import State
 from redoubt.limits import LEDGER_SLOT_OCTETS
@@ -296,3 +296,12 @@ def test_no_more_memory_than_there_is_is_touched() -> None:
         slot.record = b"x"
     assert [bool(slot.record) for slot in slots] == [True, True, True, False, False]
     assert len(list(Ledger(memory).taken())) == 3
+
+
+def test_what_a_process_was_writing_when_it_died_does_not_stay() -> None:
+    memory = bytearray(LEDGER_SLOT_OCTETS * 4)
+    slot = Ledger(memory).claim()
+    slot.record = b"half of a record, with keys"
+    slot.words[slot.at + LENGTH] = 0
+    assert Ledger(memory).free == 3
+    assert not any(memory[LEDGER_SLOT_OCTETS:])

@@ -117,6 +117,8 @@ class Ledger:
         self._owner = sha256(whose.encode()).digest()
         self._used = self._inherit()
         self._free = [n for n in range(self._used, 0, -1) if not self._is_taken(n)]
+        for number in self._free:  # a process may have died while it wrote a record: keys, and no length
+            self._wipe(number, number)
 
     def _inherit(self) -> int:
         """How many slots were in use. Another version's or P-CSCF's sets are none of ours: nothing of them stays."""
