@@ -112,6 +112,21 @@ def test_when_the_old_set_ends_first_the_new_one_takes_over() -> None:
     virtually(story)
 
 
+def test_what_begins_shortly_before_the_old_set_ends_is_protected_by_the_new_one() -> None:
+    """Otherwise its transaction would lose the association under way (found by a seed)."""
+
+    async def story(node: Node) -> None:
+        old = node.authenticate(expires_s=600)
+        new = node.authenticate(over=old, expires_s=3600)
+        await after(630 - LINGER_S - 1)
+        assert node.associations.outgoing(ALICE) is old
+        await after(2)
+        assert (old.state, new.state) == (State.IN_USE, State.ESTABLISHED)
+        assert node.associations.outgoing(ALICE) is new
+
+    virtually(story)
+
+
 def test_a_failed_re_authentication_touches_the_working_set_in_nothing() -> None:
     async def story(node: Node) -> None:
         working = node.authenticate()

@@ -50,9 +50,13 @@ class Associations:
         """The set that protects what is sent now. None means unreachable, never unprotected."""
         phone = self.phones.get(key)
         confirmed = [each for each in phone.sets if each.state in CONFIRMED] if phone else []
+        newest = max(confirmed, key=_rank, default=None)
         if self._role is Role.PHONE:
-            return max(confirmed, key=_rank, default=None)
-        return next((each for each in confirmed if each.state is State.IN_USE), None)
+            return newest
+        in_use = next((each for each in confirmed if each.state is State.IN_USE), None)
+        if in_use is not None and in_use.ends_at - self._loop.time() < LINGER_S:
+            return newest  # a transaction that begins now could outlive the older one
+        return in_use
 
     def pending(self, key: PhoneKey, call_id: str) -> AssociationSet | None:
         """The set of the challenge that this Call-ID has open."""
