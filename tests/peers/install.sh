@@ -13,6 +13,8 @@ ls $modules/ims_icscf.so >/dev/null 2>&1 ||
     "Kamailio's P-, I- and S-CSCF use this HSS (tests/peers/test_kamailio.py)"
 command -v freeDiameterd >/dev/null || lacks freediameter "freeDiameter as a Diameter peer (tests/peers/test_freediameter.py)"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || lacks postgresql "the store on PostgreSQL (tests/hss)"
+command -v linux.uml >/dev/null || lacks "user-mode-linux kmod" "the Linux kernel's ESP and SCTP (tests/gm, tests/diameter)"
+command -v ip >/dev/null || lacks iproute2 "network namespaces (tests/gm/test_raw_tcp.py)"
 command -v cc >/dev/null || lacks "gcc libc6-dev" "a file layer that drops what was not synced (tests/hss/crash)"
 [ -z "$missing" ] && exit 0
 
