@@ -1,6 +1,5 @@
 """Opens the store that the configuration names: a file in the state directory, or a PostgreSQL database."""
 
-from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -9,6 +8,7 @@ from redoubt.hss.sqlite import open_store
 from redoubt.hss.store import Store
 from redoubt.secret import Secret
 from redoubt.sources import Randomness
+from redoubt.transport.listen import is_loopback
 
 SCHEMES = ("postgresql://", "postgres://")
 
@@ -32,16 +32,9 @@ def _demand_a_decision(url: str) -> None:
     parts = urlsplit(url)
     asked = parse_qs(parts.query)
     host = parts.hostname or asked.get("host", [""])[0]
-    if "sslmode" in asked or not host or host == "localhost" or host.startswith("/") or _is_loopback(host):
+    if "sslmode" in asked or not host or host.startswith("/") or is_loopback(host):
         return
     raise ConfigError(
         f"hss.database: {host} is another machine; add ?sslmode=verify-full&sslrootcert=FILE to the URL, or"
         " ?sslmode=disable if the way to it is protected otherwise"
     )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -4,7 +4,6 @@ Plain HTTP would show the token and keys to the network, so it is for loopback o
 """
 
 import asyncio
-import ipaddress
 import logging
 import ssl
 from functools import partial
@@ -23,6 +22,7 @@ from redoubt.hss.rest_token import read_token_file
 from redoubt.limits import HSS_REST_CONNECTIONS, HSS_REST_HEADER_OCTETS, HSS_REST_REQUEST_S
 from redoubt.sip.service import Context
 from redoubt.transport.flow import Address
+from redoubt.transport.listen import is_loopback
 
 
 class RestServer:
@@ -89,7 +89,7 @@ def _address(text: str) -> tuple[str, str, int]:
 
 def _tls(scheme: str, host: str, config: HssConfig, directory: Path) -> ssl.SSLContext | None:
     if scheme == "http":
-        if not _is_loopback(host):
+        if not is_loopback(host):
             raise ConfigError(
                 f"hss.rest: http to {host} would show the token and keys; write https, with hss.rest-certificate and"
                 " hss.rest-key, or listen on 127.0.0.1"
@@ -104,10 +104,3 @@ def _tls(scheme: str, host: str, config: HssConfig, directory: Path) -> ssl.SSLC
     except (OSError, ssl.SSLError) as fault:
         raise ConfigError(f"hss.rest-certificate, hss.rest-key: can't be loaded: {fault}") from None
     return context
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

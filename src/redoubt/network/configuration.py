@@ -18,7 +18,7 @@ from redoubt.limits import CHALLENGES_PER_MINUTE
 from redoubt.sip.errors import SipError
 from redoubt.sip.uri import SipUri, parse_uri
 from redoubt.transport.flow import Zone
-from redoubt.transport.listen import Listen
+from redoubt.transport.listen import Listen, is_loopback
 
 S = TypeVar("S", bound=Section)
 
@@ -164,7 +164,8 @@ def _refuse_unsafe(config: Config, source: str) -> None:
             raise ConfigError(f"{source}: [test] protections-off: {name} is no protection{_nearest(name, PROTECTIONS)}")
     if off:
         for listen in listening(config):
-            if not is_loopback(listen):
+            host = listen.split(":", 1)[1].rsplit(":", 1)[0].strip("[]")
+            if not is_loopback(host):
                 raise ConfigError(
                     f"{source}: [test] protections-off is set, so every address must be loopback, and {listen} is not;"
                     " remove protections-off or listen on 127.0.0.1"
@@ -189,14 +190,6 @@ def listening(config: Config) -> Iterator[str]:
     if config.hss.rest:
         yield config.hss.rest
     yield from config.gm.listen
-
-
-def is_loopback(listen: str) -> bool:
-    host = listen.split(":", 1)[1].rsplit(":", 1)[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _help(section: type[Section]) -> dict[str, str]:

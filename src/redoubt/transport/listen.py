@@ -1,6 +1,7 @@
 """Where a node listens: transport, address, and which side of the network the socket faces."""
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from redoubt.transport.flow import Address, Zone
 
@@ -33,3 +34,11 @@ class Listen:
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.transport}:{host}:{self.port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host, without brackets, is this machine and can be reached from no other."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -35,11 +35,6 @@ class AccessNetworkInfo(Struct, frozen=True, gc=False):
         """A parameter's value without quotes, "" if it has none, None if absent."""
         return find_param(self.params, name)
 
-    @property
-    def network_provided(self) -> bool:
-        """np: said by the network, not by the phone (TS 24.229 7.2A.4)."""
-        return self.param("network-provided") is not None or self.param("np") is not None
-
     def __str__(self) -> str:
         return self.access + print_params(self.params)
 

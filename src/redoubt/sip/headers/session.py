@@ -56,11 +56,6 @@ class Replaces(Struct, frozen=True, gc=False):
         """The tag of the far side."""
         return find_param(self.params, "from-tag") or ""
 
-    @property
-    def early_only(self) -> bool:
-        """Whether a confirmed dialog must not be replaced."""
-        return find_param(self.params, "early-only") is not None
-
     def __str__(self) -> str:
         return self.call_id + print_params(self.params)
 
