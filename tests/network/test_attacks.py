@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from redoubt.config import PROTECTIONS, ConfigError
+from redoubt.config import ConfigError
+from redoubt.config.protections import PROTECTIONS
 from redoubt.events import Registered
 from redoubt.network.configuration import from_tree
 from redoubt.secret import Secret

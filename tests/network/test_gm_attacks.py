@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from redoubt.aka.isim import Isim
 from redoubt.aka.milenage import Milenage
-from redoubt.config import PROTECTIONS
+from redoubt.config.protections import PROTECTIONS
 from redoubt.events import Event, MessageSeen, Registered
 from redoubt.gm.agreement import Ends, client_list, written
 from redoubt.gm.algorithms import Encryption

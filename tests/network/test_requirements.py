@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from redoubt.config import PROTECTIONS
+from redoubt.config.protections import PROTECTIONS
 
 from .test_attacks import ATTACKS
 

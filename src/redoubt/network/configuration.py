@@ -7,13 +7,15 @@ import ipaddress
 import re
 import textwrap
 import tomllib
+import typing
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 
-from redoubt.config import PROTECTIONS, Config, ConfigError, Section
+from redoubt.config import Config, ConfigError, Section
+from redoubt.config.protections import PROTECTIONS
 from redoubt.limits import CHALLENGES_PER_MINUTE
 from redoubt.sip.errors import SipError
 from redoubt.sip.uri import SipUri, parse_uri
@@ -51,6 +53,11 @@ def _beside(folder: Path, config: Config) -> Config:
         network=found(config.network, "certificate", "key", "authority"),
         diameter=found(config.diameter, "certificate", "key", "authority"),
         hss=found(config.hss, "rest_certificate", "rest_key"),
+        ibcf=found(config.ibcf, "certificate", "key", "authority", "revoked"),
+        gateways=tuple(
+            found(one, "secret_file", "certificate", "key", "authority", "revoked") for one in config.gateways
+        ),
+        dns=found(config.dns, "authority", "tsig_file", "anchors"),
     )
 
 
@@ -70,12 +77,14 @@ def from_tree(tree: Mapping[str, Any], source: str = "the configuration") -> Con
 
 def _located(error: str) -> str:
     """What msgspec found, at the option's name in the file, with a value that would do."""
-    found = re.fullmatch(r"(.*) - at `\$\.([\w-]+)\.([\w-]+)(.*)`", error, re.DOTALL)
+    found = re.fullmatch(r"(.*) - at `\$\.([\w-]+)(?:\[\.*\d*\])?\.([\w-]+)(.*)`", error, re.DOTALL)
     if found is None:
         return error
     wrong, section, option, within = found.groups()
-    default = msgspec.to_builtins(Config()).get(section, {}).get(option)
-    return f"[{section}] {option}{within}: {wrong}; write for example {option} = {_toml(default)}"
+    table = msgspec.to_builtins(Config()).get(section, {})
+    if not isinstance(table, dict):
+        return f"[[{section}]] {option}{within}: {wrong}"
+    return f"[{section}] {option}{within}: {wrong}; write for example {option} = {_toml(table.get(option))}"
 
 
 def _refuse_unknown_keys(tree: Mapping[str, Any], source: str) -> None:
@@ -83,10 +92,17 @@ def _refuse_unknown_keys(tree: Mapping[str, Any], source: str) -> None:
     for name, table in tree.items():
         if name not in sections:
             raise ConfigError(f"{source}: there is no section [{name}]{_nearest(name, sections)}")
-        known = {field.encode_name: field for field in msgspec.structs.fields(sections[name])}
-        for key in table if isinstance(table, dict) else ():
-            if key not in known:
-                raise ConfigError(f"{source}: [{name}] has no option {key}{_nearest(key, known)}")
+        known = {field.encode_name: field for field in msgspec.structs.fields(_one_of(sections[name]))}
+        for each in table if isinstance(table, list | tuple) else (table,):
+            for key in each if isinstance(each, Mapping) else ():
+                if key not in known:
+                    raise ConfigError(f"{source}: [{name}] has no option {key}{_nearest(key, known)}")
+
+
+def _one_of(section: Any) -> type[Section]:
+    """The section itself, or what a list of sections is made of ([[partners]])."""
+    inner: type[Section] = typing.get_args(section)[0] if typing.get_args(section) else section
+    return inner
 
 
 def _nearest(name: str, known: Mapping[str, Any]) -> str:
@@ -211,13 +227,33 @@ def rendered(config: Config) -> str:
     """The configuration as a commented redoubt.toml, each option with its help."""
     parts = ["# Redoubt: an IMS network. Every option with its default; `redoubt up` runs it.\n"]
     for section in msgspec.structs.fields(Config):
-        table = getattr(config, section.name)
-        parts.append(f"\n# {(type(table).__doc__ or '').strip()}\n[{section.encode_name}]\n")
-        help_of = _help(type(table))
-        for option in msgspec.structs.fields(type(table)):
-            for line in textwrap.wrap(" ".join(help_of.get(option.name, "").split()), 110):
-                parts.append(f"# {line}\n")
-            parts.append(f"{option.encode_name} = {_toml(msgspec.to_builtins(getattr(table, option.name)))}\n")
+        table, kind = getattr(config, section.name), _one_of(section.type)
+        parts += ["\n", *[f"# {line}\n" for line in textwrap.wrap(" ".join((kind.__doc__ or "").split()), 110)]]
+        if isinstance(table, tuple):
+            parts += [f"[[{section.encode_name}]]\n{_rendered_options(one)}\n" for one in table]
+            parts += [] if table else [_described(section.encode_name, kind)]
+        else:
+            parts.append(f"[{section.encode_name}]\n{_rendered_options(table)}")
+    return "".join(parts)
+
+
+def _rendered_options(table: Section) -> str:
+    parts = []
+    help_of = _help(type(table))
+    for option in msgspec.structs.fields(type(table)):
+        parts += [f"# {line}\n" for line in textwrap.wrap(" ".join(help_of.get(option.name, "").split()), 110)]
+        parts.append(f"{option.encode_name} = {_toml(msgspec.to_builtins(getattr(table, option.name)))}\n")
+    return "".join(parts)
+
+
+def _described(name: str, kind: type[Section]) -> str:
+    """What one entry of an empty list would hold, as a comment."""
+    parts = [f"# [[{name}]]\n"]
+    help_of = _help(kind)
+    for option in msgspec.structs.fields(kind):
+        parts += [f"#   # {line}\n" for line in textwrap.wrap(" ".join(help_of.get(option.name, "").split()), 106)]
+        default = "" if option.default is msgspec.NODEFAULT else _toml(msgspec.to_builtins(option.default))
+        parts.append(f"#   {option.encode_name} = {default or '...'}\n")
     return "".join(parts)
 
 

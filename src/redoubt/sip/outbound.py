@@ -14,7 +14,7 @@ from redoubt.sip.errors import SipError
 from redoubt.sip.fields import ROUTE
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import Request, Response
-from redoubt.sip.resolver import Candidate, Resolver
+from redoubt.sip.resolver import Candidate, NextHops
 from redoubt.sip.service import Context, Exchange, Service
 from redoubt.sip.transaction import Outcome, Send, Trouble
 from redoubt.sip.uri import SipUri, Uri
@@ -27,7 +27,7 @@ class Outbound:
     """The way out of a node."""
 
     def __init__(
-        self, context: Context, table: ClientTable, flows: ClientFlows, resolver: Resolver, send: Send
+        self, context: Context, table: ClientTable, flows: ClientFlows, resolver: NextHops, send: Send
     ) -> None:
         self._context = context
         self._table = table

@@ -57,6 +57,18 @@ class Dns(Protocol):
     async def srv(self, name: str) -> tuple[Sequence[Srv], float]: ...
 
 
+class NextHops(Protocol):
+    """Who says where a request goes: the resolver, or what stands before it at a border."""
+
+    def known(self, uri: SipUri) -> tuple[Candidate, ...] | None:
+        """The next hops that need no look-up; None if one must be made."""
+        ...
+
+    async def find(self, uri: SipUri) -> tuple[Candidate, ...]:
+        """The next hops, looked up if need be. Empty when there are none."""
+        ...
+
+
 class Resolver:
     """Next hops in the order to try them. Answers are kept for their TTL, within bounds."""
 

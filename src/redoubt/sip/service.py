@@ -51,7 +51,7 @@ class Context:
         return Context(node, self.events, self.clock, self.randomness, self.protections_off, self.tasks)
 
     def enforces(self, protection: str) -> bool:
-        """Whether a protection of `redoubt.config.PROTECTIONS` is on: always, but where a test shows the attack."""
+        """Whether a protection of `redoubt.config.protections` is on: always, but where a test shows the attack."""
         return protection not in self.protections_off
 
     def tag(self) -> str:

@@ -11,7 +11,7 @@ from redoubt.sip.client_table import ClientTable
 from redoubt.sip.framing import PONG, BrokenStream, Item, Ping, StreamFramer
 from redoubt.sip.message import MalformedMessage, Request, Response
 from redoubt.sip.outbound import Outbound
-from redoubt.sip.resolver import Resolver
+from redoubt.sip.resolver import NextHops, Resolver
 from redoubt.sip.server_edge import Edge, Entrance
 from redoubt.sip.server_table import ServerTable
 from redoubt.sip.service import Context, Exchange, Service
@@ -34,7 +34,7 @@ class Stack:
         context: Context,
         *,
         trusted_nodes: frozenset[str] = frozenset(),
-        resolver: Resolver | None = None,
+        resolver: NextHops | None = None,
         tls: TlsSettings | None = None,
         sent_by_host: str | None = None,
         connections: Connections | None = None,
@@ -53,7 +53,7 @@ class Stack:
         self._clients = ClientTable(context, around, self._flows)
         self._servers = ServerTable(around)
         self._edge = Edge(context, self._wire, around, self._clients, self._flows, self._servers)
-        self.resolver = resolver or Resolver(context.randomness)
+        self.resolver: NextHops = resolver or Resolver(context.randomness)
         self.outbound = Outbound(context, self._clients, self._flows, self.resolver, self._wire.send)
         self._listening: list[asyncio.Server] = []
 

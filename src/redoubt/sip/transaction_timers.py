@@ -39,7 +39,7 @@ class TimerProfile:
 
 CORE = TimerProfile(0.5, 4.0, 5.0)
 ACCESS = TimerProfile(2.0, 16.0, 17.0)  # TS 24.229 table 7.7.1: at the UE, and towards it
-PROFILES = {Zone.ACCESS: ACCESS, Zone.CORE: CORE}
+PROFILES = {Zone.ACCESS: ACCESS, Zone.CORE: CORE, Zone.BORDER: CORE}
 
 
 def profile_of(flow: Flow) -> TimerProfile:

@@ -14,6 +14,7 @@ class Zone(Enum):
 
     ACCESS = "access"  # Gm: phones, nobody is trusted
     CORE = "core"  # Mw, ISC, Mx: other core nodes
+    BORDER = "border"  # Ici: other operators, trusted as far as an agreement says
 
 
 class Clear(Struct, frozen=True, gc=False):
