@@ -129,6 +129,8 @@ class EventStream:
     def __init__(self, kept: int = EVENTS_KEPT) -> None:
         self.recent: deque[Event] = deque(maxlen=kept)
         self.tracing = False
+        self._traces = 0
+        self._passing = False  # messages are for traces alone, and not kept: they would push out what explains failures
         self._listeners: list[Listener] = []
 
     def listen(self, listener: Listener) -> Callable[[], None]:
@@ -136,7 +138,23 @@ class EventStream:
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
+    def trace(self, listener: Listener) -> Callable[[], None]:
+        """Adds a listener who sees messages as well; returns what removes it, once."""
+        if not self._traces:
+            self._passing, self.tracing = not self.tracing, True
+        self._traces += 1
+        forget = self.listen(listener)
+
+        def stop() -> None:
+            forget()
+            self._traces -= 1
+            if not self._traces and self._passing:
+                self._passing = self.tracing = False
+
+        return stop
+
     def emit(self, event: Event) -> None:
-        self.recent.append(event)
+        if not (self._passing and isinstance(event, MessageSeen)):
+            self.recent.append(event)
         for listener in self._listeners:
             listener(event)

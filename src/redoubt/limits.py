@@ -161,3 +161,4 @@ HALF_OPEN_SETS_PER_SOURCE = 128
 LEDGER_SLOTS = 262_144  # association sets, bindings and dialogs that outlive a process: 512 MB when all are in use
 ASSOCIATION_SETS_PER_IMPI = 3  # six associations a direction (TS 33.203 7.4)
 HSS_RESTORATION_OCTETS = 64 * 1024  # of one private identity's contacts with their paths; a phone's take half a kB
+TRACED_WAITING = 10_000  # messages for one `redoubt trace` that is slow to read, some 15 MB; further ones are counted

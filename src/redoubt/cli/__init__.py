@@ -10,6 +10,7 @@ VERBS = {
     "up": "Run the network that redoubt.toml describes, or some of its functions.",
     "status": "Show what a running network is doing.",
     "associations": "Show the IPsec associations of phones: algorithms, state, life, what passed.",
+    "trace": "Write what a running network says, decrypted, for Wireshark; or the keys of ESP.",
     "explain": "Say why a registration or call ended as it did.",
     "subscriber": "Add, show, list, import and remove subscribers.",
     "ue": "A test phone with a software ISIM: register, call, answer, message, deregister.",

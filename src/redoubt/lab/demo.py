@@ -1,6 +1,7 @@
 """`redoubt demo`: a network on loopback, two phones that register and talk, every message shown, and a verdict."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -42,13 +43,20 @@ class Verdict:
         return 0 if self.passed else 1
 
 
-async def demo(console: Console | None = None, *, randomness: Randomness | None = None) -> Verdict:
+Watcher = Callable[[Network], Coroutine[None, None, None]]
+"""Watches the network for as long as the demo runs."""
+
+
+async def demo(
+    console: Console | None = None, *, randomness: Randomness | None = None, watcher: Watcher | None = None
+) -> Verdict:
     """Runs the demo; with a console, shows it there. The caller exits with the verdict's `exit_status`."""
     randomness = randomness or SystemRandomness()
     events = EventStream()
     events.tracing = True
     network = await Network.temporary(events=events, randomness=randomness)
     show = _Show(network, console)
+    watching = asyncio.create_task(watcher(network)) if watcher is not None else None
     try:
         async with asyncio.timeout(LIMIT_S):
             await _scenes(network, show, randomness)
@@ -57,6 +65,9 @@ async def demo(console: Console | None = None, *, randomness: Randomness | None 
     finally:
         show.close()
         await network.close()
+        if watching is not None:
+            watching.cancel()
+            await asyncio.wait([watching])
     show.verdict_in_words()
     return show.verdict
 

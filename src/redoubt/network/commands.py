@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from redoubt.network.associations import association_rows
 from redoubt.network.control import Command
 from redoubt.network.run import Network
 from redoubt.network.subscriber_commands import subscriber_commands
+from redoubt.network.tracing import trace
 from redoubt.network.verdict import attempts
 
 
@@ -40,4 +42,10 @@ def commands(network: Network) -> dict[str, Command]:
         found: list[dict[str, Any]] = msgspec.to_builtins(list(association_rows(network, str(asked.get("about", "")))))
         return found
 
-    return {"status": status, "associations": associations, "explain": explain, **subscriber_commands(network)}
+    return {
+        "status": status,
+        "associations": associations,
+        "explain": explain,
+        "trace": partial(trace, network),
+        **subscriber_commands(network),
+    }

@@ -48,7 +48,7 @@ class Dispatch:
                 sender=sender,
                 receiver=receiver,
                 transport="internal",
-                text=redacted(message.to_bytes().decode("utf-8", "replace")),
+                text=redacted(message.to_bytes().decode("utf-8", "surrogateescape")),
                 call_id=message.get("Call-ID") or "",
             )
         )

@@ -25,7 +25,7 @@ class Wire:
         self._show(flow.remote, flow.local, _carrier(flow), data)
 
     def _show(self, sender: Address, receiver: Address, transport: str, data: bytes) -> None:
-        text = data.decode("utf-8", "replace")
+        text = data.decode("utf-8", "surrogateescape")
         self._events.emit(
             MessageSeen(
                 at=self._context.clock.now(),
