@@ -26,7 +26,7 @@ from redoubt.sip.message import Request
 MECHANISM = "ipsec-3gpp"
 REMEMBERED = 1024  # lists of ours that come back within seconds, some 300 octets each
 OPTION = "sec-agree"
-UNPROTECTED_PORTS = (5060, 5061)  # a protected port is none of them (TS 33.203 7.1)
+UNPROTECTED_PORTS = frozenset((5060, 5061))  # a protected port is none of them (TS 33.203 7.1)
 Mechanisms = tuple[SecurityMechanism, ...]
 
 
@@ -48,9 +48,10 @@ class Ends:
 
     def __post_init__(self) -> None:
         spis, ports = (self.spi_c, self.spi_s), (self.port_c, self.port_s)
-        if spis[0] == spis[1] or not all(RESERVED_SPIS <= spi < 2**32 for spi in spis):
+        if spis[0] == spis[1] or not RESERVED_SPIS <= min(spis) <= max(spis) < 2**32:
             raise ValueError(f"SPIs {spis} are equal or reserved (RFC 4303 2.1)")
-        if ports[0] == ports[1] or any(port in UNPROTECTED_PORTS or not 0 < port < 65_536 for port in ports):
+        is_in_range = 0 < min(ports) <= max(ports) < 65_536
+        if ports[0] == ports[1] or not is_in_range or not UNPROTECTED_PORTS.isdisjoint(ports):
             raise ValueError(f"ports {ports} are equal or not for protection (TS 33.203 7.1)")
 
 
@@ -128,34 +129,28 @@ def read_offers(mechanisms: Sequence[SecurityMechanism]) -> tuple[Offer, ...]:
 
 
 def _offer(mechanism: SecurityMechanism) -> Offer | None:
-    names = [name for name, _ in mechanism.params]
-    if mechanism.name != MECHANISM or len(set(names)) < len(names):
+    said = _said(mechanism)
+    suite = _SUITES.get((said.get("alg", ""), said.get("ealg", "null")))
+    mode = _MODES.get(said.get("mod", Mode.TRANSPORT.value))
+    if mechanism.name != MECHANISM or len(said) < len(mechanism.params) or suite is None or mode is None:
         return None
     try:
-        mode = _MODES[_word(mechanism, "mod", Mode.TRANSPORT.value)]
-        suite = Suite(Integrity(_word(mechanism, "alg", "")), Encryption(_word(mechanism, "ealg", "null")))
-        ends = Ends(
-            _number(mechanism, "spi-c"), _number(mechanism, "spi-s"),
-            _number(mechanism, "port-c"), _number(mechanism, "port-s"),
-        )  # fmt: skip
-        q = float(_word(mechanism, "q", "0"))
-    except (ValueError, KeyError, SipError):
+        ends = Ends(*[number(said.get(name, ""), 2**32 - 1) for name in ("spi-c", "spi-s", "port-c", "port-s")])
+        q = float(said.get("q", "0"))
+    except (ValueError, SipError):
         return None
-    if _word(mechanism, "prot", "esp") != "esp" or not suite.is_sound or not 0.0 <= q <= 1.0:
+    if said.get("prot", "esp") != "esp" or not 0.0 <= q <= 1.0:
         return None
     return Offer(suite, mode, ends, q)
 
 
+_SUITES = {(suite.integrity.value, suite.encryption.value): suite for suite in SOUND_SUITES}
 _MODES = {mode.value.lower(): mode for mode in Mode}
 
 
-def _word(mechanism: SecurityMechanism, name: str, absent: str) -> str:
-    value = mechanism.param(name)
-    return (absent if value is None else value).lower()
-
-
-def _number(mechanism: SecurityMechanism, name: str) -> int:
-    return number(mechanism.param(name) or "", 2**32 - 1)
+def _said(mechanism: SecurityMechanism) -> dict[str, str]:
+    """What its parameters mean: neither case nor quotes do."""
+    return {name: unquote(value).lower() if value is not None else "" for name, value in mechanism.params}
 
 
 # ---- the network's end
@@ -199,11 +194,11 @@ def demanded(request: Request, policy: AgreementPolicy, mode: Mode) -> Mechanism
 
     Raises 494 when it only says that it could, 421 when it does not know of agreements at all.
     """
-    headers = (("Security-Server", written(server_list(policy, mode))),)
     asks = OPTION in _options(request.every(REQUIRE)) or OPTION in _options(request.every(PROXY_REQUIRE))
     offers = request.every(SECURITY_CLIENT)
     if asks and offers:
         return offers
+    headers = (("Security-Server", written(server_list(policy, mode))),)
     if asks or offers or OPTION in _options(request.every(SUPPORTED)):
         raise SipError(494, "the phone offers no agreement where one is demanded", "RFC 3329 2.3.1", headers)
     raise SipError(421, "the phone knows no security agreement", "RFC 3329 2.3.1", (("Require", OPTION), *headers))
@@ -213,8 +208,7 @@ def choose(policy: AgreementPolicy, mode: Mode, client: Mechanisms) -> Offer:
     """The first of our own order that the phone offers (TS 33.203 7.2). Raises 494, before home is asked."""
     for suite in policy.allowed:
         for mechanism in client:
-            offer = _offer(mechanism) if _names(mechanism, suite) else None
-            if offer is not None and offer.suite == suite and offer.mode is mode:
+            if _names(mechanism, suite, mode) and (offer := _offer(mechanism)) is not None:
                 return offer
     offered = ", ".join(f"{offer.suite} {offer.mode}" for offer in read_offers(client))
     raise SipError(
@@ -225,11 +219,14 @@ def choose(policy: AgreementPolicy, mode: Mode, client: Mechanisms) -> Offer:
     )
 
 
-def _names(mechanism: SecurityMechanism, suite: Suite) -> bool:
+def _names(mechanism: SecurityMechanism, suite: Suite, mode: Mode) -> bool:
     """Whether it is worth to be read whole."""
-    return (mechanism.param("alg") or "").lower() == suite.integrity and (
-        mechanism.param("ealg") or "null"
-    ).lower() == suite.encryption
+    param = mechanism.param
+    return (
+        (param("alg") or "").lower() == suite.integrity
+        and (param("ealg") or "null").lower() == suite.encryption
+        and _MODES.get((param("mod") or Mode.TRANSPORT).lower()) is mode
+    )
 
 
 def check_repeated(agreement: Agreement, request: Request) -> None:

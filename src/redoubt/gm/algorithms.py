@@ -6,8 +6,7 @@ suite itself, so that no negotiation can end with traffic that nothing authentic
 
 from dataclasses import dataclass
 from enum import StrEnum
-
-from cryptography.hazmat.primitives import hashes, hmac
+from hmac import digest
 
 from redoubt.secret import Secret
 
@@ -106,6 +105,5 @@ def _encryption_key(encryption: Encryption, ck: Secret) -> Secret:
 
 def _salt(ck: Secret, ik: Secret, function_code: int, name: bytes) -> bytes:
     """The 32 least significant bits of the KDF of TS 33.220 Annex B over CK || IK."""
-    kdf = hmac.HMAC(ck.reveal() + ik.reveal(), hashes.SHA256())
-    kdf.update(bytes([function_code]) + name + len(name).to_bytes(2, "big"))
-    return kdf.finalize()[-4:]
+    text = bytes([function_code]) + name + len(name).to_bytes(2, "big")
+    return digest(ck.reveal() + ik.reveal(), text, "sha256")[-4:]

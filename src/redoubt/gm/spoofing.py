@@ -4,8 +4,7 @@ The association has proved who sends and from where. What the request claims of 
 phone that names another's would have that one flooded or cut off.
 """
 
-from collections.abc import Set
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 
 from redoubt.gm.association_set import AssociationSet
 from redoubt.sip.errors import SipError
@@ -21,24 +20,26 @@ def check_sender(carrier: AssociationSet, request: Request) -> None:
     """Where Via and Contact name addresses, these are the phone's, inside or outside a NAT (Annex M); the port of Via
     is a protected one. Raises 403.
     """
-    hosts = {ip_address(carrier.address), ip_address(carrier.inner)}
     ends = carrier.agreement.phone
     via = request.need(VIA)
-    _check(hosts, via.host, "Via")
+    _check(carrier, via.host, "Via")
     if via.port is not None and via.port not in (ends.port_c, ends.port_s):
         raise SipError(403, f"Via names port {via.port}, which is not protected", CLAUSE)
     for contact in request.every(CONTACT):
         if isinstance(contact, NameAddr) and isinstance(contact.uri, SipUri):
-            _check(hosts, contact.uri.host, "Contact")
+            _check(carrier, contact.uri.host, "Contact")
 
 
-def _check(hosts: Set[IPv4Address | IPv6Address], named: str, header: str) -> None:
+def _check(carrier: AssociationSet, named: str, header: str) -> None:
     """A name, such as that of a GRUU, is no address and says nothing here."""
+    own = carrier.address, carrier.inner
+    if named in own:  # to the letter, as nearly always
+        return
     try:
         address = ip_address(named.strip("[]"))
     except ValueError:
         return
-    if address not in hosts:
+    if address not in [ip_address(host) for host in own]:
         raise SipError(403, f"{header} names {named}, which is not where the association's phone is", CLAUSE)
 
 
