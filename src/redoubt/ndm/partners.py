@@ -1,0 +1,231 @@
+"""Partners: other networks that an agreement of [[partners]] covers, and what proves that a flow is theirs.
+
+Trust follows from how the flow is secured and from the agreement, never from a header (TS 33.203 6.5, TS 33.210,
+RFC 3325 5, TS 24.229 4.4). On TLS the certificate proves a name of the partner (RFC 5922 7); behind a gateway, or in
+clear with a plain SIP network, it is the source address. What follows from the relation is the IBCF's to do.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+
+from redoubt.config.base import ConfigError
+from redoubt.config.interconnect import PartnerConfig
+from redoubt.sip.service import Context
+from redoubt.transport.flow import Clear, Flow, Security, TlsPeer, TrustedAddress, Zone
+
+IpNetwork = IPv4Network | IPv6Network
+EVERY_OTHER = "*"
+LABELS = 127  # a domain name has no more (RFC 1035 2.3.4)
+
+
+@dataclass(slots=True, eq=False)
+class Partner:
+    """One agreement, and how it goes with that network."""
+
+    config: PartnerConfig
+    domains: tuple[str, ...]
+    names: tuple[str, ...]  # what its certificate may prove; the first is how connections to it are known
+    networks: tuple[IpNetwork, ...]
+    requests_in: int = 0
+    requests_out: int = 0
+    refusals: int = 0
+    last_refusal: str = ""
+    last_refusal_at: float = 0.0
+    _connections: list[Flow] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def is_trusted(self) -> bool:
+        """Whether it is inside the trust domain: what it asserts of identity is believed (RFC 3325 5)."""
+        return self.config.kind == "ims"
+
+    def has(self, domain: str) -> bool:
+        """Whether a host or domain is the partner's: one of its domains, or below one."""
+        lowered = domain.lower().rstrip(".")
+        return any(lowered == own or lowered.endswith(f".{own}") for own in self.domains)
+
+    @property
+    def connections(self) -> int:
+        """How many TLS or TCP connections with it are open, whoever opened them."""
+        self._connections = [flow for flow in self._connections if not flow.is_closed()]
+        return len(self._connections)
+
+    def joined(self, flow: Flow) -> None:
+        """A connection with it was opened."""
+        self._connections = [*[each for each in self._connections if not each.is_closed()], flow]
+
+
+class Partners:
+    """All agreements. `stands` says whether the tunnel of a gateway of that name is up.
+
+    Raises ConfigError for agreements that contradict each other.
+    """
+
+    def __init__(
+        self, context: Context, agreements: Sequence[PartnerConfig], stands: Callable[[str], bool] | None = None
+    ) -> None:
+        self._context = context
+        self._stands = stands or _no_gateway
+        self._partners = {one.name: _partner(one) for one in agreements}
+        if len(self._partners) < len(agreements):
+            raise ConfigError("[[partners]]: two have the same name; give each its own")
+        self._by_domain = _unique("domains", [(domain, each) for each in self for domain in each.domains])
+        self._by_name = _unique("names", [(name, each) for each in self if _by_tls(each) for name in each.names])
+        self._transit = _unique(
+            "transit-to", [(domain.lower(), each) for each in self for domain in each.config.transit_to]
+        )
+
+    def __iter__(self) -> Iterator[Partner]:
+        return iter(self._partners.values())
+
+    def named(self, name: str) -> Partner | None:
+        """The partner of an agreement's name."""
+        return self._partners.get(name)
+
+    # ---- whose it is
+
+    def owner(self, domain: str) -> Partner | None:
+        """Whose the domain is: the partner's with the longest of these domains that it equals or is below."""
+        return _longest(self._by_domain, domain)
+
+    def to(self, domain: str) -> Partner | None:
+        """Through whom a domain is reached: its owner, else a hub that the agreement says leads there."""
+        return self.owner(domain) or _longest(self._transit, domain) or self._transit.get(EVERY_OTHER)
+
+    def of_flow(self, flow: Flow) -> Partner | None:
+        """Whose the flow is, by what secures it now; None if no agreement covers it. `why_not` says why."""
+        if flow.zone is not Zone.BORDER:
+            return None
+        if isinstance(flow.security, TlsPeer):
+            return self._proven(flow.security.names)
+        partner = self._at(flow.remote[0])
+        if partner is None or self._is_cut(partner):
+            return None
+        return partner
+
+    def why_not(self, flow: Flow) -> str:
+        """Why `of_flow` found nobody, for an operator."""
+        if isinstance(flow.security, TlsPeer):
+            return self._why_no_name(flow.security.names)
+        partner = self._at(flow.remote[0])
+        if partner is None:
+            by_tls = self._of_tls_at(flow.remote[0])
+            if by_tls is not None:
+                return f"{by_tls.name} speaks in clear, and its agreement says security = tls"
+            return "no agreement of [[partners]] has this address among its `addresses`"
+        return f"the tunnel {partner.config.gateway} to {partner.name} is down: nothing is taken or sent without it"
+
+    def is_reachable(self, partner: Partner) -> bool:
+        """Whether anything may be sent to it at all: not while its tunnel is down (TS 33.210 5)."""
+        return not self._is_cut(partner)
+
+    # ---- what a border's sockets ask
+
+    def vouch(self, peer: TlsPeer | None, host: str) -> Security:
+        """What a flow from that address is secured by, after the handshake if there was one."""
+        if peer is not None:
+            partner = self._proven(peer.names)
+            return TlsPeer(peer.names, partner is not None and partner.is_trusted)
+        partner = self._at(host)
+        return TrustedAddress(host) if partner is not None and partner.is_trusted else Clear()
+
+    def refused(self, partner: Partner, why: str, clause: str, source: str = "") -> None:
+        """Something of this partner was refused: an event, and kept for `redoubt partners`."""
+        partner.refusals += 1
+        partner.last_refusal, partner.last_refusal_at = why, self._context.clock.now()
+        self._context.refused(0, f"{partner.name}: {why}", clause, source=source)
+
+    # ---- inside
+
+    def _proven(self, names: Sequence[str]) -> Partner | None:
+        """Whose names these are; nobody's when they are of two, since limits and trust would be of either's choice."""
+        found = {id(partner): partner for name in names if (partner := self._by_name.get(name)) is not None}
+        return next(iter(found.values())) if len(found) == 1 else None
+
+    def _why_no_name(self, names: Sequence[str]) -> str:
+        found = sorted({partner.name for name in names if (partner := self._by_name.get(name)) is not None})
+        if len(found) > 1:
+            return f"its certificate is of {' and '.join(found)} at once; put their domains into one agreement"
+        if not names:
+            return "its certificate has no SIP URI and no DNS name (RFC 5922 7.1): what stands in CN does not count"
+        listed = ", ".join(names[:4])
+        return f"its certificate proves {listed}, which stands in no agreement's `names` or `domains`"
+
+    def _at(self, host: str) -> Partner | None:
+        """Who sends from an address, of those whose agreement goes by it."""
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return None
+        return next((each for each in self if not _by_tls(each) and any(address in net for net in each.networks)), None)
+
+    def _of_tls_at(self, host: str) -> Partner | None:
+        try:
+            address = ip_address(host)
+        except ValueError:
+            return None
+        return next((each for each in self if _by_tls(each) and any(address in net for net in each.networks)), None)
+
+    def _is_cut(self, partner: Partner) -> bool:
+        return partner.config.security == "gateway" and not self._stands(partner.config.gateway)
+
+
+def _no_gateway(_name: str) -> bool:
+    """No tunnel stands where no gateway is driven."""
+    return False
+
+
+def _by_tls(partner: Partner) -> bool:
+    return partner.config.security == "tls"
+
+
+def _partner(agreement: PartnerConfig) -> Partner:
+    """Raises ConfigError for what contradicts itself."""
+    where = f"[[partners]] {agreement.name}"
+    if not agreement.domains:
+        raise ConfigError(f"{where}: domains is empty; write the SIP domains of its users and nodes")
+    if agreement.security == "none" and agreement.kind != "sip":
+        raise ConfigError(f'{where}: security = "none" is for kind = "sip": nobody in clear is within the trust domain')
+    if agreement.security == "gateway" and not agreement.gateway:
+        raise ConfigError(f'{where}: security = "gateway" needs gateway = the name of an entry of [[gateways]]')
+    if agreement.security != "tls" and not agreement.addresses:
+        raise ConfigError(f"{where}: without TLS a partner is known by `addresses`; write those of its border nodes")
+    if agreement.security == "tls" and any(not to.startswith("tls:") for to in agreement.connect):
+        raise ConfigError(f"{where}: connect must be of tls:, since security is tls; write tls:HOST:PORT")
+    names = tuple(dict.fromkeys(_host(name) for name in agreement.names or agreement.domains))
+    if wild := next((name for name in names if "*" in name), ""):
+        raise ConfigError(f"{where}: {wild} has a wildcard, which proves no SIP domain (RFC 5922 7.2); write the name")
+    try:
+        networks = tuple(ip_network(address, strict=False) for address in agreement.addresses)
+    except ValueError as error:
+        raise ConfigError(f"{where}: addresses: {error}; write 192.0.2.1 or 192.0.2.0/24") from None
+    return Partner(agreement, tuple(domain.lower().rstrip(".") for domain in agreement.domains), names, networks)
+
+
+def _host(name: str) -> str:
+    """The domain of a SIP URI or DNS name."""
+    return name.lower().removeprefix("sip:").rstrip(".")
+
+
+def _unique(option: str, pairs: list[tuple[str, Partner]]) -> dict[str, Partner]:
+    found: dict[str, Partner] = {}
+    for key, partner in pairs:
+        other = found.setdefault(key, partner)
+        if other is not partner:
+            raise ConfigError(f"[[partners]] {option}: {key} is both {other.name}'s and {partner.name}'s; leave one")
+    return found
+
+
+def _longest(owners: dict[str, Partner], domain: str) -> Partner | None:
+    """The entry for the name or the nearest name above it."""
+    name = domain.lower().rstrip(".")
+    for _ in range(LABELS):
+        found = owners.get(name)
+        if found is not None or not name:
+            return found
+        name = name.partition(".")[2]
+    return None
