@@ -7,37 +7,20 @@ import shutil
 import signal
 import struct
 import subprocess
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from gm.wireshark import capture, in_ip
-from network.handsets import Field, field
+from network.handsets import Field
 from redoubt.events import MessageSeen, Notice
 from redoubt.gm.packets import UDP
-from redoubt.network.commands import commands
-from redoubt.network.control import ControlServer
 
-from .test_ue import Lab
+from .watched import watched
 
 needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed: make peers, as root")
 SIP = ("sip.Request-Line", "sip.Status-Line", "sip.Call-ID", "sip.CSeq")
 BEGUN_S = 10.0
-
-
-@asynccontextmanager
-async def watched(directory: Path) -> AsyncIterator[tuple[Field, Lab]]:
-    """A network with phones behind a router, and a directory in which commands are run."""
-    async with field() as net:
-        control = ControlServer(net.network.directory / "control.sock", commands(net.network))
-        await control.start()
-        (directory / "redoubt.toml").write_text(f'[network]\nstate = "{net.network.directory}"\n')
-        try:
-            yield net, Lab(directory, net.network)
-        finally:
-            await control.close()
 
 
 async def until_tracing(net: Field, running: bool = True) -> None:

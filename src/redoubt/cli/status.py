@@ -34,7 +34,10 @@ Examples:
 @json_option
 @says_what_went_wrong
 def command(count: int, config_path: Path, as_json: bool) -> None:
-    """Show what a running network is doing: functions, addresses, Diameter peers, tables, protections off, events."""
+    """Show what a running network is doing: functions, addresses, Diameter peers, tables, events.
+
+    Protections that are off, and weak choices with how many phones they weaken, are named as long as they are in force.
+    """
     status = _together(run(ask_everyone(config_path, "status", events=count)), count)
     if as_json:
         print_json(status)
@@ -49,11 +52,21 @@ def _together(found: list[dict[str, Any]], count: int) -> dict[str, Any]:
         **found[0],
         "functions": sorted(name for one in found for name in one["functions"]),
         "listening": {address: name for one in found for address, name in one["listening"].items()},
+        "weak_choices": _weakest([weak for one in found for weak in one["weak_choices"]]),
         "up_s": max(one["up_s"] for one in found),
         "tables": {name: size for one in found for name, size in one["tables"].items()},
         "diameter": [peer for one in found for peer in one["diameter"]],
         "events": events[-count:] if count else [],
     }
+
+
+def _weakest(told: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """All processes name the same choices; those with the function that a choice is about have counted."""
+    counted: dict[str, dict[str, Any]] = {}
+    for weak in told:
+        known = counted.setdefault(weak["option"], weak)
+        counted[weak["option"]] = max(known, weak, key=lambda one: (one["made"], one["living"]))
+    return list(counted.values())
 
 
 def _print(status: dict[str, Any]) -> None:
@@ -62,6 +75,11 @@ def _print(status: dict[str, Any]) -> None:
     )
     if status["protections_off"]:
         console.print(f"[bold red]protections off: {', '.join(status['protections_off'])}[/]")
+    for weak in status["weak_choices"]:
+        since = f", {weak['made']} since the start" if weak["made"] else ""
+        console.print(
+            f"[yellow]weak by choice, {weak['option']}: {shown(weak['what'])}; {weak['living']} do now{since}[/]"
+        )
     console.print()
     addresses = [[name, address] for address, name in status["listening"].items()]
     here = {name for name, _ in addresses}

@@ -4,10 +4,11 @@ A flood of bad packets must not become a flood of events: of one reason from one
 power of ten, with how many there were.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 from redoubt.events import Event as Told
 from redoubt.events import EventStream
+from redoubt.gm.algorithms import Suite
 from redoubt.gm.association_set import AssociationSet
 from redoubt.gm.esp import Drop
 from redoubt.gm.states import Event, Row, State
@@ -45,6 +46,14 @@ class PacketsRefused(Told, frozen=True, kw_only=True, tag=True, gc=False):
     source: str
     spi: int
     count: int
+
+
+class Agreed(Counter[Suite]):
+    """A `Listener` that counts authenticated sets by their algorithms: rows 25 and 27 want weak ones counted."""
+
+    def changed(self, about: AssociationSet, before: State, event: Event, _row: Row | None) -> None:
+        if before is State.ANSWERED and event is Event.AUTHENTICATED:
+            self[about.agreement.suite] += 1
 
 
 class Reports:

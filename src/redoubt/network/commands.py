@@ -13,6 +13,7 @@ from redoubt.network.run import Network
 from redoubt.network.subscriber_commands import subscriber_commands
 from redoubt.network.tracing import trace
 from redoubt.network.verdict import attempts
+from redoubt.network.weaknesses import weak_choices
 
 
 def commands(network: Network) -> dict[str, Command]:
@@ -27,6 +28,7 @@ def commands(network: Network) -> dict[str, Command]:
             "listening": network.names,
             "access_policy": network.config.access.policy,
             "protections_off": list(network.config.test.protections_off),
+            "weak_choices": msgspec.to_builtins(list(weak_choices(network))),
             "up_s": asyncio.get_running_loop().time() - began,
             "tables": network.table_sizes(),
             "diameter": [asdict(peer) for node in network.diameter.nodes.values() for peer in node.peer_states()],

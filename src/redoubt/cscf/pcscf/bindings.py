@@ -80,6 +80,11 @@ class Bindings:
     def __len__(self) -> int:
         return len(self._by_contact)
 
+    @property
+    def without_ipsec(self) -> int:
+        """How many are of phones that nothing protects."""
+        return sum(not isinstance(binding.sender, PhoneKey) for binding in self._by_contact.values())
+
     def now(self) -> float:
         """Loop time, in which lifetimes are counted."""
         return asyncio.get_running_loop().time()

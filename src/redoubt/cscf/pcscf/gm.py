@@ -23,6 +23,7 @@ from redoubt.gm.agreement import (
 from redoubt.gm.association_set import AssociationSet, PhoneKey
 from redoubt.gm.associations import Associations
 from redoubt.gm.ledger import Keepsakes
+from redoubt.gm.reports import Agreed
 from redoubt.gm.spoofing import check_private_identity, check_sender
 from redoubt.gm.states import State
 from redoubt.secret import Secret
@@ -81,6 +82,8 @@ class Gm:
         self._admission = admission
         self.associations = associations
         self.keepsakes = keepsakes
+        self.agreed = Agreed()
+        associations.listeners.append(self.agreed.changed)
 
     def close(self) -> None:
         """The process stops: associations that another one can go on with are left to it."""
