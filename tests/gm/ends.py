@@ -3,7 +3,7 @@
 import asyncio
 
 from redoubt.gm.admission import Admission, Attempt
-from redoubt.gm.agreement import AgreementPolicy, Ends, Mode, accept, choose, client_list
+from redoubt.gm.agreement import AgreementPolicy, Ends, Mode, accept, choose, client_list, written
 from redoubt.gm.algorithms import Suite, expand
 from redoubt.gm.allocation import Allocator
 from redoubt.gm.association_set import AssociationSet, Beginning, PhoneKey, Role
@@ -107,9 +107,9 @@ class Gm:
         ck, ik = Secret(self._spi.to_bytes(16, "big")), Secret((self._spi + 1).to_bytes(16, "big"))
         call_id, nonce = f"call-{self._spi}", f"nonce-{self._spi}"
         theirs = self.admission.prepare(
-            Attempt(key, outer or inner, inner, call_id, nonce, client, offer, ck, ik, over)
+            Attempt(key, outer or inner, inner, call_id, nonce, written(client), offer, ck, ik, over)
         )
-        agreement = accept(phone.policy, client, theirs.agreement.server)
+        agreement = accept(phone.policy, written(client), theirs.agreement.server)
         assert agreement is not None
         keys = expand(agreement.suite, ck, ik)
         at = self.network.tunnel.local[0]

@@ -46,7 +46,7 @@ CK, IK = Secret(bytes(range(16))), Secret(bytes(range(50, 66)))
 
 
 def beginning(suite: Suite, address: str, inner: str, mode: Mode = Mode.TRANSPORT) -> Beginning:
-    agreement = Agreement(suite, mode, PHONE_ENDS, NETWORK_ENDS, (), server_list(AgreementPolicy(), mode, NETWORK_ENDS))
+    agreement = Agreement(suite, mode, PHONE_ENDS, NETWORK_ENDS, "", server_list(AgreementPolicy(), mode, NETWORK_ENDS))
     return Beginning(ALICE, agreement, expand(suite, CK, IK), address, inner, "call", "nonce")
 
 
@@ -244,7 +244,7 @@ async def behind_nat(suite: Suite, addresses: tuple[str, str], child: Child) -> 
     bob, bobs, ours = PhoneKey("bob@ims.test", "phone"), Ends(7001, 7002, 32_000, 32_001), Ends(8001, 8002, 6101, 6100)
     half_open = dataclasses.replace(
         beginning(suite, there, BEHIND_NAT, Mode.UDP_TUNNEL), phone=bob,
-        agreement=Agreement(suite, Mode.UDP_TUNNEL, bobs, ours, (), ()),
+        agreement=Agreement(suite, Mode.UDP_TUNNEL, bobs, ours, "", ""),
     )  # fmt: skip
     first.associations.begin(half_open)
     moved_to = begun.slot.where
@@ -279,7 +279,7 @@ def leftovers(
     except EndsTaken:
         collided = True
     agreement = Agreement(
-        suite, Mode.TRANSPORT, dataclasses.replace(PHONE_ENDS, spi_c=5003, spi_s=5004), OTHER_ENDS, (), ()
+        suite, Mode.TRANSPORT, dataclasses.replace(PHONE_ENDS, spi_c=5003, spi_s=5004), OTHER_ENDS, "", ""
     )
     back = associations.begin(dataclasses.replace(beginning(suite, there, there), agreement=agreement))
     beside = len(xfrm.counters())

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from redoubt.gm.admission import Admission, Attempt
-from redoubt.gm.agreement import AgreementPolicy, Ends, Mode, choose, client_list
+from redoubt.gm.agreement import AgreementPolicy, Ends, Mode, choose, client_list, written
 from redoubt.gm.allocation import Allocator
 from redoubt.gm.association_set import AssociationSet, PhoneKey, Role, Usage
 from redoubt.gm.associations import Associations
@@ -87,7 +87,7 @@ class Node:
         offer = choose(POLICY, Mode.TRANSPORT, client)
         tag = str(self._spi)
         key = Secret(self._spi.to_bytes(16, "big"))
-        return Attempt(phone, address, address, f"call-{tag}", f"nonce-{tag}", client, offer, key, key, over)
+        return Attempt(phone, address, address, f"call-{tag}", f"nonce-{tag}", written(client), offer, key, key, over)
 
     def challenge(
         self, phone: PhoneKey = ALICE, over: AssociationSet | None = None, address: str = HERE, port_s: int = 31001

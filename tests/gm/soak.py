@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from redoubt.gm.admission import Admission, Attempt
-from redoubt.gm.agreement import Agreement, AgreementPolicy, Ends, Mode, accept, choose, client_list
+from redoubt.gm.agreement import Agreement, AgreementPolicy, Ends, Mode, accept, choose, client_list, written
 from redoubt.gm.algorithms import EspKeys, expand
 from redoubt.gm.allocation import Allocator
 from redoubt.gm.association_set import AssociationSet, Beginning, PhoneKey, Role
@@ -232,7 +232,7 @@ class Handset:
         ck, ik = (Secret(self.random.randbytes(16)) for _ in "ci")
         offer = choose(POLICY, Mode.TRANSPORT, client)
         self.network.attempts[about] = Attempt(
-            self.key, self.host, self.host, about.decode(), about.decode(), client, offer, ck, ik
+            self.key, self.host, self.host, about.decode(), about.decode(), written(client), offer, ck, ik
         )
         try:
             if await self.ask(b"SM1 " + about, over.flow if over is not None else None) != b"SM6":
@@ -240,7 +240,7 @@ class Handset:
             challenged = self.network.challenges.get(about)
             if not isinstance(challenged, Challenged):  # the P-CSCF died meanwhile
                 return False
-            agreement = accept(POLICY, client, challenged.agreement.server)
+            agreement = accept(POLICY, written(client), challenged.agreement.server)
             assert agreement is not None
             assert (agreement.phone, agreement.network) == (challenged.agreement.phone, challenged.agreement.network)
             keys = expand(agreement.suite, ck, ik)

@@ -135,7 +135,7 @@ def test_no_common_algorithms_are_494_with_the_networks_list(text: str) -> None:
     with pytest.raises(SipError) as refused:
         choose(DEFAULT, Mode.TRANSPORT, mechanisms(text))
     assert refused.value.status == 494
-    assert refused.value.headers == (("Security-Server", written(server_list(DEFAULT, Mode.TRANSPORT))),)
+    assert refused.value.headers == (("Security-Server", server_list(DEFAULT, Mode.TRANSPORT)),)
 
 
 def test_the_legacy_switch_alone_lets_old_algorithms_in() -> None:
@@ -149,9 +149,9 @@ def test_the_networks_list_is_the_same_for_every_phone() -> None:
             choose(DEFAULT, Mode.TRANSPORT, mechanisms(text))
         except SipError:
             pass
-        lists.append(written(server_list(DEFAULT, Mode.TRANSPORT, NETWORK)))
+        lists.append(server_list(DEFAULT, Mode.TRANSPORT, NETWORK))
     assert len(set(lists)) == 1
-    assert [m.param("q") for m in server_list(DEFAULT, Mode.TRANSPORT)] == ["0.9", "0.8"]
+    assert [m.param("q") for m in mechanisms(server_list(DEFAULT, Mode.TRANSPORT))] == ["0.9", "0.8"]
 
 
 def test_behind_a_nat_only_the_tunnel_is_chosen() -> None:
@@ -202,7 +202,7 @@ def test_the_agreement_goes_no_further_than_the_p_cscf() -> None:
 
 
 def agreed() -> Agreement:
-    client = client_list(DEFAULT, PHONE)
+    client = written(client_list(DEFAULT, PHONE))
     found = accept(DEFAULT, client, server_list(DEFAULT, Mode.TRANSPORT, NETWORK))
     assert found is not None
     return found
@@ -220,23 +220,23 @@ def test_both_ends_come_to_the_same_agreement() -> None:
 
 
 def test_a_phone_takes_the_networks_order_by_q_and_nothing_below_its_own_floor() -> None:
-    client = client_list(AgreementPolicy(confidentiality=False), PHONE)
+    client = written(client_list(AgreementPolicy(confidentiality=False), PHONE))
     text = f"{offer(ealg='null', q='0.9', spi_c='2001', spi_s='2002')}, {offer(q='0.1', spi_c='2001', spi_s='2002')}"
-    found = accept(DEFAULT, client, mechanisms(text))
+    found = accept(DEFAULT, client, text)
     assert found is not None
     assert found.suite == CBC_SHA1
-    assert accept(DEFAULT, client, mechanisms(OLD)) is None
+    assert accept(DEFAULT, client, OLD) is None
 
 
 def test_a_phone_takes_no_spi_that_is_its_own() -> None:
     reflecting = server_list(DEFAULT, Mode.TRANSPORT, Ends(PHONE.spi_s, 2002, 6101, 6001))
-    assert accept(DEFAULT, client_list(DEFAULT, PHONE), reflecting) is None
+    assert accept(DEFAULT, written(client_list(DEFAULT, PHONE)), reflecting) is None
 
 
 def test_lists_repeated_in_other_words_count() -> None:
     agreement = agreed()
-    verify = written(agreement.server).replace("alg=", "ALG=").replace(";", " ; ").replace("q=0.9", 'q="0.9"')
-    check_repeated(agreement, answer(written(agreement.client), verify))
+    verify = agreement.server.replace("alg=", "ALG=").replace(";", " ; ").replace("q=0.9", 'q="0.9"')
+    check_repeated(agreement, answer(agreement.client, verify))
 
 
 def _changes(text: str) -> list[str]:
@@ -248,33 +248,33 @@ def _changes(text: str) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("verify", _changes(written(server_list(DEFAULT, Mode.TRANSPORT, NETWORK))))
+@pytest.mark.parametrize("verify", _changes(server_list(DEFAULT, Mode.TRANSPORT, NETWORK)))
 def test_a_changed_security_verify_ends_the_attempt(verify: str) -> None:
     agreement = agreed()
     with pytest.raises(SipError) as refused:
-        check_repeated(agreement, answer(written(agreement.client), verify))
+        check_repeated(agreement, answer(agreement.client, verify))
     assert refused.value.status == 494
 
 
-@pytest.mark.parametrize("at", range(len(written(server_list(DEFAULT, Mode.TRANSPORT, NETWORK)))))
+@pytest.mark.parametrize("at", range(len(server_list(DEFAULT, Mode.TRANSPORT, NETWORK))))
 def test_each_changed_digit_of_security_verify_ends_the_attempt(at: int) -> None:
     agreement = agreed()
-    text = written(agreement.server)
+    text = agreement.server
     if not text[at].isdigit():
         return
     changed = text[:at] + str((int(text[at]) + 1) % 10) + text[at + 1 :]
     with pytest.raises(SipError):
-        check_repeated(agreement, answer(written(agreement.client), changed))
+        check_repeated(agreement, answer(agreement.client, changed))
 
 
 def test_a_changed_security_client_ends_the_attempt() -> None:
     agreement = agreed()
     with pytest.raises(SipError) as refused:
-        check_repeated(agreement, answer(written(agreement.client[:1]), written(agreement.server)))
+        check_repeated(agreement, answer(agreement.client.split(", ")[0], agreement.server))
     assert refused.value.status == 494
 
 
 def test_no_security_verify_ends_the_attempt() -> None:
     agreement = agreed()
     with pytest.raises(SipError):
-        check_repeated(agreement, register(("Security-Client", written(agreement.client))))
+        check_repeated(agreement, register(("Security-Client", agreement.client)))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from redoubt.gm.admission import Attempt
-from redoubt.gm.agreement import Mode, choose, client_list
+from redoubt.gm.agreement import Mode, choose, client_list, written
 from redoubt.gm.association_set import AssociationSet, EndsTaken
 from redoubt.gm.states import State
 from redoubt.sip.errors import SipError
@@ -19,7 +19,7 @@ def again(node: Node, old: AssociationSet, *, same_spis: bool = False) -> Attemp
     fresh, had = node.ends(), old.agreement.phone
     ends = had if same_spis else replace(had, spi_c=fresh.spi_c, spi_s=fresh.spi_s)
     client = client_list(POLICY, ends)
-    return replace(node.attempt(), client=client, offer=choose(POLICY, Mode.TRANSPORT, client))
+    return replace(node.attempt(), client=written(client), offer=choose(POLICY, Mode.TRANSPORT, client))
 
 
 @pytest.mark.parametrize("same_spis", [False, True])

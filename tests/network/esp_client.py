@@ -9,7 +9,6 @@ from typing import Any, Self
 from redoubt.aka.isim import Success
 from redoubt.aka.nonce import AkaNonce
 from redoubt.events import EventStream
-from redoubt.gm.agreement import Mechanisms
 from redoubt.gm.association_set import AssociationSet
 from redoubt.phone.gm import GmOptions, PhoneGm
 from redoubt.secret import Secret
@@ -28,7 +27,7 @@ class EspClient(Client):
     """One phone with a card, a socket for its first REGISTER and a tunnel for all else."""
 
     gm: PhoneGm
-    offered: Mechanisms = ()
+    offered: str = ""
     made: AssociationSet | None = None
 
     @classmethod

@@ -6,7 +6,7 @@ TS 33.203 7.1, 7.4 and 7.5. An attempt that has proved nothing never costs a set
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from redoubt.gm.agreement import Agreement, AgreementPolicy, Mechanisms, Offer, server_list, written
+from redoubt.gm.agreement import Agreement, AgreementPolicy, Offer, server_list
 from redoubt.gm.algorithms import expand
 from redoubt.gm.allocation import Allocator, NothingLeft, Taken
 from redoubt.gm.association_set import AssociationSet, Beginning, EndsTaken, PathFailed, PhoneKey
@@ -31,7 +31,7 @@ class Attempt:
     inner: str
     call_id: str
     nonce: str
-    client: Mechanisms
+    client: str
     offer: Offer
     ck: Secret
     ik: Secret
@@ -157,7 +157,7 @@ class Admission:
 
     def _taken(self, offer: Offer, why: str) -> SipError:
         """The phone may try others at once. The list names no SPIs: nothing is set up."""
-        refusal = (("Security-Server", written(server_list(self._policy, offer.mode))),)
+        refusal = (("Security-Server", server_list(self._policy, offer.mode)),)
         return SipError(494, why, "TS 33.203 7.1", refusal)
 
     def _heard(self, changed: AssociationSet, before: State, _event: Event, _row: Row | None) -> None:

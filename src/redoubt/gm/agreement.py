@@ -7,7 +7,6 @@ association set that it made. A list that an attacker edited is found when its c
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import lru_cache
 
 from redoubt.gm.algorithms import SOUND_SUITES, Encryption, Integrity, Suite
 from redoubt.gm.esp import RESERVED_SPIS
@@ -16,15 +15,16 @@ from redoubt.sip.fields import (
     PROXY_REQUIRE,
     REQUIRE,
     SECURITY_CLIENT,
+    SECURITY_SERVER,
     SECURITY_VERIFY,
     SUPPORTED,
+    Field,
 )
 from redoubt.sip.grammar import number, unquote
 from redoubt.sip.headers.security import SecurityMechanism
 from redoubt.sip.message import Request
 
 MECHANISM = "ipsec-3gpp"
-REMEMBERED = 1024  # lists of ours that come back within seconds, some 300 octets each
 OPTION = "sec-agree"
 UNPROTECTED_PORTS = frozenset((5060, 5061))  # a protected port is none of them (TS 33.203 7.1)
 Mechanisms = tuple[SecurityMechanism, ...]
@@ -67,14 +67,14 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """What both ends settled for one association set, and the lists that they must repeat."""
+    """What both ends settled for one association set, and the lists that they must repeat, as text."""
 
     suite: Suite
     mode: Mode
     phone: Ends
     network: Ends
-    client: Mechanisms  # Security-Client as it came
-    server: Mechanisms  # Security-Server as it was sent
+    client: str  # Security-Client as it came
+    server: str  # Security-Server as it was sent
 
 
 # Strongest first. Confidentiality weighs most: SIP carries who calls whom.
@@ -92,7 +92,9 @@ STRENGTH = (
 
 @dataclass(frozen=True, slots=True)
 class AgreementPolicy:
-    """What one end accepts, best first. `allowed` is worked out once; ValueError when nothing is left of it."""
+    """What one end accepts, best first. `allowed`, and what Security-Server says of each of them before SPIs and ports,
+    are worked out once; ValueError when nothing is left.
+    """
 
     preference: tuple[Suite, ...] = STRENGTH
     floor: Suite = STRENGTH[-1]  # nothing weaker, in the order of STRENGTH
@@ -101,6 +103,7 @@ class AgreementPolicy:
     modes: tuple[Mode, ...] = (Mode.TRANSPORT, Mode.UDP_TUNNEL)
     required: bool = True
     allowed: tuple[Suite, ...] = field(init=False, default=())
+    listed: dict[Mode, tuple[str, ...]] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         lowest = STRENGTH.index(self.floor)
@@ -115,12 +118,20 @@ class AgreementPolicy:
         if not allowed or not self.modes:
             raise ValueError("the policy for security agreements leaves no algorithms: lower its floor")
         object.__setattr__(self, "allowed", allowed)
+        object.__setattr__(self, "listed", {mode: _listed(allowed, mode) for mode in Mode})
 
     def mode_for(self, behind_nat: bool) -> Mode | None:
         """A NAT leaves UDP-enc-tun alone (TS 33.203 M.2); None when policy has no mode for that phone."""
         if behind_nat:
             return Mode.UDP_TUNNEL if Mode.UDP_TUNNEL in self.modes else None
         return self.modes[0]
+
+
+def _listed(allowed: tuple[Suite, ...], mode: Mode) -> tuple[str, ...]:
+    return tuple(
+        f"{MECHANISM};q={1 - place / 10:.1f};alg={suite.integrity};ealg={suite.encryption};prot=esp;mod={mode}"
+        for place, suite in enumerate(allowed, start=1)
+    )
 
 
 def read_offers(mechanisms: Sequence[SecurityMechanism]) -> tuple[Offer, ...]:
@@ -156,13 +167,14 @@ def _said(mechanism: SecurityMechanism) -> dict[str, str]:
 # ---- the network's end
 
 
-def server_list(policy: AgreementPolicy, mode: Mode, ends: Ends | None = None) -> Mechanisms:
+def server_list(policy: AgreementPolicy, mode: Mode, ends: Ends | None = None) -> str:
     """Security-Server: all that policy allows, whatever the phone offered (RFC 3329 2.3.1). Without SPIs and ports in a
     refusal: nothing is set up.
     """
-    return tuple(
-        _mechanism(suite, mode, ends, f"{1 - place / 10:.1f}") for place, suite in enumerate(policy.allowed, start=1)
-    )
+    own = ""
+    if ends is not None:
+        own = f";spi-c={ends.spi_c};spi-s={ends.spi_s};port-c={ends.port_c};port-s={ends.port_s}"
+    return ", ".join([mechanism + own for mechanism in policy.listed[mode]])
 
 
 def client_list(policy: AgreementPolicy, ends: Ends) -> Mechanisms:
@@ -170,23 +182,23 @@ def client_list(policy: AgreementPolicy, ends: Ends) -> Mechanisms:
     return tuple(_mechanism(suite, mode, ends) for suite in policy.allowed for mode in policy.modes)
 
 
-def _mechanism(suite: Suite, mode: Mode, ends: Ends | None, q: str | None = None) -> SecurityMechanism:
-    params: list[tuple[str, str | None]] = [("q", q)] if q is not None else []
-    params += [
+def _mechanism(suite: Suite, mode: Mode, ends: Ends) -> SecurityMechanism:
+    params = (
         ("alg", suite.integrity.value), ("ealg", suite.encryption.value), ("prot", "esp"), ("mod", mode.value),
-    ]  # fmt: skip
-    if ends is not None:
-        params += [
-            ("spi-c", str(ends.spi_c)), ("spi-s", str(ends.spi_s)),
-            ("port-c", str(ends.port_c)), ("port-s", str(ends.port_s)),
-        ]  # fmt: skip
-    return SecurityMechanism(MECHANISM, tuple(params))
+        ("spi-c", str(ends.spi_c)), ("spi-s", str(ends.spi_s)),
+        ("port-c", str(ends.port_c)), ("port-s", str(ends.port_s)),
+    )  # fmt: skip
+    return SecurityMechanism(MECHANISM, params)
 
 
-@lru_cache(REMEMBERED)
 def written(mechanisms: Mechanisms) -> str:
     """The header's value."""
     return ", ".join(str(mechanism) for mechanism in mechanisms)
+
+
+def mechanisms_of(value: str) -> Mechanisms:
+    """A header's value, read. Raises SipError 400."""
+    return SECURITY_SERVER.values((value,)) if value else ()
 
 
 def demanded(request: Request, policy: AgreementPolicy, mode: Mode) -> Mechanisms:
@@ -198,7 +210,7 @@ def demanded(request: Request, policy: AgreementPolicy, mode: Mode) -> Mechanism
     offers = request.every(SECURITY_CLIENT)
     if asks and offers:
         return offers
-    headers = (("Security-Server", written(server_list(policy, mode))),)
+    headers = (("Security-Server", server_list(policy, mode)),)
     if asks or offers or OPTION in _options(request.every(SUPPORTED)):
         raise SipError(494, "the phone offers no agreement where one is demanded", "RFC 3329 2.3.1", headers)
     raise SipError(421, "the phone knows no security agreement", "RFC 3329 2.3.1", (("Require", OPTION), *headers))
@@ -215,7 +227,7 @@ def choose(policy: AgreementPolicy, mode: Mode, client: Mechanisms) -> Offer:
         494,
         f"no common algorithms: offered {offered or 'none'}",
         "TS 33.203 7.2",
-        (("Security-Server", written(server_list(policy, mode))),),
+        (("Security-Server", server_list(policy, mode)),),
     )
 
 
@@ -232,28 +244,30 @@ def _names(mechanism: SecurityMechanism, suite: Suite, mode: Mode) -> bool:
 def check_repeated(agreement: Agreement, request: Request) -> None:
     """The protected REGISTER repeats both lists (TS 33.203 7.2, Annex H). Raises 494: somebody changed one of them."""
     check_verify(agreement.server, request)
-    if not same(request.every(SECURITY_CLIENT), agreement.client):
+    if not _repeats(request, SECURITY_CLIENT, agreement.client):
         raise _mismatch("Security-Client is not the one of the first REGISTER", agreement.server)
 
 
-def check_verify(server: Mechanisms, request: Request) -> None:
+def check_verify(server: str, request: Request) -> None:
     """Security-Verify is the Security-Server that was sent (RFC 3329 2.3.1); on a re-registration, that of the set
     which carries the request (TS 24.229 5.1.1.4).
     """
-    if ", ".join(request.all(SECURITY_VERIFY.name)) == written(server):  # as nearly always: nothing to be read
-        return
-    if not same(request.every(SECURITY_VERIFY), server):
+    if not _repeats(request, SECURITY_VERIFY, server):
         raise _mismatch("Security-Verify is not the Security-Server that was sent", server)
 
 
-def _mismatch(why: str, server: Mechanisms) -> SipError:
-    return SipError(494, why, "RFC 3329 2.3.1, TS 33.203 7.2", (("Security-Server", written(server)),))
+def _repeats(request: Request, header: Field[SecurityMechanism], value: str) -> bool:
+    if ", ".join(request.all(header.name)) == value:  # to the letter, as nearly always: nothing to be read
+        return True
+    return same(request.every(header), mechanisms_of(value))
+
+
+def _mismatch(why: str, server: str) -> SipError:
+    return SipError(494, why, "RFC 3329 2.3.1, TS 33.203 7.2", (("Security-Server", server),))
 
 
 def same(one: Sequence[SecurityMechanism], other: Sequence[SecurityMechanism]) -> bool:
     """Equal in all that means something: case, quotes, blanks and the order of parameters don't."""
-    if tuple(one) == tuple(other):  # as nearly always
-        return True
     return [_meaning(mechanism) for mechanism in one] == [_meaning(mechanism) for mechanism in other]
 
 
@@ -282,10 +296,12 @@ def _options(tags: Sequence[str]) -> list[str]:
 # ---- the phone's end
 
 
-def accept(policy: AgreementPolicy, client: Mechanisms, server: Mechanisms) -> Agreement | None:
-    """What a phone settles for: the first, by q, of the network's list that it offered itself (RFC 3329 2.3.1)."""
-    own = read_offers(client)
-    for theirs in sorted(read_offers(server), key=lambda offer: -offer.q):
+def accept(policy: AgreementPolicy, client: str, server: str) -> Agreement | None:
+    """What a phone settles for: the first, by q, of the network's list that it offered itself (RFC 3329 2.3.1). Raises
+    SipError 400.
+    """
+    own = read_offers(mechanisms_of(client))
+    for theirs in sorted(read_offers(mechanisms_of(server)), key=lambda offer: -offer.q):
         for mine in own:
             if (mine.suite, mine.mode) == (theirs.suite, theirs.mode) and mine.suite in policy.allowed:
                 if {mine.ends.spi_c, mine.ends.spi_s} & {theirs.ends.spi_c, theirs.ends.spi_s}:

@@ -10,7 +10,7 @@ from asyncio import get_running_loop
 from msgspec import DecodeError, Struct, ValidationError, msgpack
 
 from redoubt.gm.admission import Admission
-from redoubt.gm.agreement import Agreement, Ends, Mechanisms, Mode, written
+from redoubt.gm.agreement import Agreement, Ends, Mode
 from redoubt.gm.algorithms import Encryption, EspKeys, Integrity, Suite
 from redoubt.gm.allocation import Taken
 from redoubt.gm.association_set import AssociationSet, Beginning, PathFailed, PhoneKey
@@ -19,9 +19,6 @@ from redoubt.gm.esp import SEQUENCE_MAX
 from redoubt.gm.ledger import SENT, SENT_CLIENT, Ledger, Slot
 from redoubt.gm.states import Event, Life, Row, State
 from redoubt.secret import Secret
-from redoubt.sip.errors import SipError
-from redoubt.sip.fields import SECURITY_SERVER
-from redoubt.sip.message import Request
 from redoubt.sources import Clock
 
 JUMP = 1024  # sequence numbers left out after a restart, in case the last ones were not yet written
@@ -84,7 +81,7 @@ class Scribe:
             about.phone.key.impi, about.phone.key.contact,
             (agreement.suite.integrity.value, agreement.suite.encryption.value), agreement.mode.value,
             (phone.spi_c, phone.spi_s, phone.port_c, phone.port_s),
-            (network.spi_c, network.spi_s, network.port_c, network.port_s), written(agreement.server),
+            (network.spi_c, network.spi_s, network.port_c, network.port_s), agreement.server,
             (keys.integrity.reveal(), keys.encryption.reveal(), keys.salt.reveal()),
             about.address, about.inner, about.call_id, about.nonce, about.rank,
             {impu: until + offset_s for impu, until in about.phone.registered.items()},
@@ -102,7 +99,7 @@ def take_over(
         try:
             is_over = slot.life[1] <= clock.now()
             adopted = None if is_over else _adopt(_decode(slot.record), slot, associations, admission, offset_s)
-        except (DecodeError, ValidationError, ValueError, SipError, Taken):
+        except (DecodeError, ValidationError, ValueError, Taken):
             adopted = None
         except PathFailed:
             continue  # the slot went back when the path refused
@@ -120,7 +117,7 @@ def _adopt(
     suite = Suite(Integrity(record.suite[0]), Encryption(record.suite[1]))
     integrity, encryption, salt = (Secret(key) for key in record.keys)
     phone, network = Ends(*record.phone), Ends(*record.network)
-    agreement = Agreement(suite, Mode(record.mode), phone, network, (), _mechanisms(record.server))
+    agreement = Agreement(suite, Mode(record.mode), phone, network, "", record.server)
     beginning = Beginning(
         PhoneKey(record.impi, record.contact), agreement, EspKeys(integrity, encryption, salt),
         record.address, record.inner, record.call_id, record.nonce, vouched=True,
@@ -134,7 +131,3 @@ def _adopt(
     return admission.adopt(
         beginning, lambda: associations.adopt(beginning, slot, STATES[number], record.rank, ends_at, registered)
     )
-
-
-def _mechanisms(text: str) -> Mechanisms:
-    return Request("REGISTER", "sip:restart", [("Security-Server", text)]).every(SECURITY_SERVER)

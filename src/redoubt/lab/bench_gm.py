@@ -120,7 +120,7 @@ class _End:
     def begin(self, suite: Suite, number: int = 0) -> AssociationSet:
         spi = 1_000 + 10 * number
         phone, network = Ends(spi, spi + 1, 20_000, 20_001), Ends(spi + 2, spi + 3, 30_000, 30_001)
-        agreement = Agreement(suite, Mode.UDP_TUNNEL, phone, network, (), ())
+        agreement = Agreement(suite, Mode.UDP_TUNNEL, phone, network, "", "")
         key, keys = PhoneKey(f"u{number}@{REALM}", "contact"), expand(suite, KEY, KEY)
         address, inner = (PHONE, PHONE) if self.path.local[0] == NETWORK else (NETWORK, PHONE)
         return self.sets.begin(Beginning(key, agreement, keys, address, inner, "call", f"nonce {number}"))

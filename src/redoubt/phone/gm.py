@@ -100,9 +100,10 @@ class PhoneGm:
         """What requests are sent on: the newest set that was confirmed (TS 24.229 5.1.1.5.1)."""
         return self.associations.outgoing(self._key)
 
-    def offer(self, request: Request, carrier: AssociationSet | None) -> Mechanisms:
-        """SM1, also on an older association (TS 24.229 5.1.1.2.2, 5.1.1.4.2): asks for a new set."""
-        client = self._offers(Ends(*self._spis(), self._port(self.port), self.port))
+    def offer(self, request: Request, carrier: AssociationSet | None) -> str:
+        """SM1, also on an older association (TS 24.229 5.1.1.2.2, 5.1.1.4.2): asks for a new set. Security-Client."""
+        offers = self._offers(Ends(*self._spis(), self._port(self.port), self.port))
+        client = self._style.written(offers) if self._style is not None else written(offers)
         self._write(request, client, carrier)
         return client
 
@@ -111,10 +112,10 @@ class PhoneGm:
         self._write(request, made.agreement.client, made)
 
     def keyed(
-        self, client: Mechanisms, response: Response, keys: Success, nonce: str, carrier: AssociationSet | None
+        self, client: str, response: Response, keys: Success, nonce: str, carrier: AssociationSet | None
     ) -> AssociationSet:
         """The set that the challenge keys, ready before the answer leaves. Raises UnanswerableChallenge."""
-        agreement = accept(self._policy, client, response.every(SECURITY_SERVER))
+        agreement = accept(self._policy, client, ", ".join(response.all(SECURITY_SERVER.name)))
         if agreement is None:
             raise UnanswerableChallenge("the P-CSCF offers no security agreement that this phone accepts")
         beginning = Beginning(
@@ -152,12 +153,12 @@ class PhoneGm:
 
     # ---- inside
 
-    def _write(self, request: Request, client: Mechanisms, carrier: AssociationSet | None) -> None:
+    def _write(self, request: Request, client: str, carrier: AssociationSet | None) -> None:
         request.add("Require", OPTION)
         request.add("Proxy-Require", OPTION)
-        request.add("Security-Client", self._style.written(client) if self._style is not None else written(client))
+        request.add("Security-Client", client)
         if carrier is not None:
-            request.add("Security-Verify", written(carrier.agreement.server))
+            request.add("Security-Verify", carrier.agreement.server)
 
     def _offers(self, ends: Ends) -> Mechanisms:
         if self._style is not None:

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from redoubt.aka.isim import MacFailure, Success, SyncFailure
 from redoubt.events import Check, Fault
-from redoubt.gm.agreement import Mechanisms
 from redoubt.gm.association_set import AssociationSet
 from redoubt.phone.challenge import Answer, UnanswerableChallenge, answer_challenge, first_authorization
 from redoubt.phone.line import ALLOW, Line
@@ -68,7 +67,7 @@ class _Run:
     answer: Answer | None = None
     why: str = ""
     carrier: AssociationSet | None = None  # what protects the request for a challenge, if anything does
-    client: Mechanisms = ()  # what that request offered
+    client: str = ""  # what that request offered
     made: AssociationSet | None = None  # what the challenge keyed: its answer goes by it
 
 

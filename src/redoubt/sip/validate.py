@@ -14,11 +14,12 @@ from redoubt.sip.headers.addresses import STAR, NameAddr
 from redoubt.sip.message import Request
 from redoubt.sip.uri import OtherUri, SipUri
 
-# Read in full if present. CSeq and the top Via are read by parse_message, Security-Verify by whoever compares it.
+# Read in full if present. CSeq and the top Via are read by parse_message, lists of
+# Security-Client and Security-Verify where they are judged.
 CHECKED: tuple[Field[Any], ...] = (
     fields.FROM, fields.TO, fields.CALL_ID, fields.VIA, fields.ROUTE, fields.RECORD_ROUTE, fields.PATH,
     fields.CONTACT, fields.EXPIRES, fields.MAX_BREADTH, fields.DATE, fields.CONTENT_TYPE,
-    fields.AUTHORIZATION, fields.PROXY_AUTHORIZATION, fields.SECURITY_CLIENT,
+    fields.AUTHORIZATION, fields.PROXY_AUTHORIZATION,
     fields.REQUIRE, fields.PROXY_REQUIRE, fields.SUPPORTED, fields.P_ASSERTED_IDENTITY, fields.P_PREFERRED_IDENTITY,
     fields.P_ACCESS_NETWORK_INFO, fields.PRIVACY, fields.EVENT, fields.SESSION_EXPIRES, fields.MIN_SE,
     fields.REPLACES, fields.REFER_TO, fields.RACK, fields.RSEQ,

@@ -11,14 +11,14 @@ from redoubt.gm.admission import Admission, Attempt
 from redoubt.gm.agreement import (
     OPTION,
     AgreementPolicy,
-    Mechanisms,
+    Mode,
     Offer,
     check_repeated,
     check_verify,
     choose,
     demanded,
+    mechanisms_of,
     strip_agreement,
-    written,
 )
 from redoubt.gm.association_set import AssociationSet, PhoneKey
 from redoubt.gm.associations import Associations
@@ -28,7 +28,7 @@ from redoubt.gm.spoofing import check_private_identity, check_sender
 from redoubt.gm.states import State
 from redoubt.secret import Secret
 from redoubt.sip.errors import SipError
-from redoubt.sip.fields import AUTHORIZATION, CONTACT, REQUIRE, VIA, WWW_AUTHENTICATE
+from redoubt.sip.fields import AUTHORIZATION, CONTACT, REQUIRE, SECURITY_CLIENT, VIA, WWW_AUTHENTICATE
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.headers.credentials import Credentials
 from redoubt.sip.message import Request, Response
@@ -52,7 +52,7 @@ class Asked:
     address: str
     inner: str
     call_id: str
-    client: Mechanisms = ()
+    client: str = ""
     offer: Offer | None = None
 
 
@@ -147,7 +147,7 @@ class Gm:
             keys.ck, keys.ik, asked.carrier,
         )  # fmt: skip
         made = self._admission.prepare(attempt)
-        response.set("Security-Server", written(made.agreement.server))
+        response.set("Security-Server", made.agreement.server)
 
     def accepted(self, asked: Asked, impu: str, expires_s: float) -> None:
         """SM11: a registration was made or prolonged. Raises where the phone is not protected as it has to be."""
@@ -194,18 +194,17 @@ class Gm:
         if self._context.enforces("gm-sender"):
             check_private_identity(carrier, impi)
         counts = self.associations.counts_as_protected(exchange.flow, nonce)
-        asked = Asked(
-            carrier, "yes" if counts else "no", carrier.phone.key, carrier.address, carrier.inner, request.call_id,
-            carrier.agreement.client,
-        )  # fmt: skip
+        client, offer = carrier.agreement.client, None
         if carrier.state in OPEN:
             self._check_repeated(carrier, request, exchange)
-            return asked
-        if self._context.enforces("gm-verify"):
-            check_verify(carrier.agreement.server, request)
-        mode = carrier.agreement.mode
-        client = demanded(request, self._policy, mode)
-        return replace(asked, client=client, offer=choose(self._policy, mode, client))
+        else:
+            if self._context.enforces("gm-verify"):
+                check_verify(carrier.agreement.server, request)
+            client, offer = self._chosen(request, carrier.agreement.mode)
+        return Asked(
+            carrier, "yes" if counts else "no", carrier.phone.key, carrier.address, carrier.inner, request.call_id,
+            client, offer,
+        )  # fmt: skip
 
     def _check_repeated(self, carrier: AssociationSet, request: Request, exchange: Exchange) -> None:
         """Somebody edited a list in SM1 or SM6 if these differ: the attempt ends (TS 33.203 7.2)."""
@@ -220,19 +219,23 @@ class Gm:
         """SM1 of who has no association, or has lost it (TS 24.229 5.2.2.2)."""
         contact = next((each for each in request.every(CONTACT) if isinstance(each, NameAddr)), None)
         inner = _own_address(request, contact, flow.remote[0])
-        asked = Asked(None, "no", _phone(impi, contact), flow.remote[0], inner, request.call_id)
-        if not self._policy.required and OPTION not in [tag.lower() for tag in request.every(REQUIRE)]:
-            return asked
-        mode = self._policy.mode_for(inner != flow.remote[0])
-        if mode is None:
-            raise SipError(403, "the phone is behind a NAT, which no path here crosses", "TS 33.203 M.2")
-        client = demanded(request, self._policy, mode)
-        return replace(asked, client=client, offer=choose(self._policy, mode, client))
+        client, offer = "", None
+        if self._policy.required or OPTION in [tag.lower() for tag in request.every(REQUIRE)]:
+            mode = self._policy.mode_for(inner != flow.remote[0])
+            if mode is None:
+                raise SipError(403, "the phone is behind a NAT, which no path here crosses", "TS 33.203 M.2")
+            client, offer = self._chosen(request, mode)
+        return Asked(None, "no", _phone(impi, contact), flow.remote[0], inner, request.call_id, client, offer)
 
-    def _offer(self, client: Mechanisms, behind_nat: bool) -> Offer:
+    def _chosen(self, request: Request, mode: Mode) -> tuple[str, Offer]:
+        """Security-Client, and what of it is best (TS 33.203 7.2). Raises 421 and 494."""
+        offers = demanded(request, self._policy, mode)
+        return ", ".join(request.all(SECURITY_CLIENT.name)), choose(self._policy, mode, offers)
+
+    def _offer(self, client: str, behind_nat: bool) -> Offer:
         mode = self._policy.mode_for(behind_nat)
         assert mode is not None  # a set with that mode is there
-        return choose(self._policy, mode, client)
+        return choose(self._policy, mode, mechanisms_of(client))
 
     def _fail_once_sent(self, carrier: AssociationSet, exchange: Exchange) -> None:
         async def fail() -> None:
