@@ -162,3 +162,7 @@ LEDGER_SLOTS = 262_144  # association sets, bindings and dialogs that outlive a 
 ASSOCIATION_SETS_PER_IMPI = 3  # six associations a direction (TS 33.203 7.4)
 HSS_RESTORATION_OCTETS = 64 * 1024  # of one private identity's contacts with their paths; a phone's take half a kB
 TRACED_WAITING = 10_000  # messages for one `redoubt trace` that is slow to read, some 15 MB; further ones are counted
+
+# Security gateways (Za).
+VICI_MESSAGE_OCTETS = 512 * 1024  # the longest that strongSwan sends on its control socket
+GATEWAY_ATTEMPTS_REMEMBERED = 1_024  # IKE attempts of strangers and partners, by charon's number, until said why not

@@ -117,9 +117,13 @@ class GatewayConfig(Section, frozen=True):
     """PEM file of revocation lists."""
     ike_proposals: tuple[str, ...] = ("aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-ecp256")
     esp_proposals: tuple[str, ...] = ("aes256gcm16-ecp384", "aes128gcm16-ecp256")
-    """In strongSwan's words; groups below 2048 bit are refused (RFC 8247)."""
+    """In strongSwan's words; groups below 2048 bit, 3DES, MD5 and null are refused (RFC 8247)."""
+    legacy: bool = False
+    """Allow what is refused otherwise, for a partner that has nothing better; said at each start."""
     rekey: Seconds = 3600
     """Life of a tunnel's keys."""
+    dpd: Seconds = 10
+    """Silence after which the partner's gateway is asked whether it lives (RFC 7296 2.4, RFC 3706)."""
 
 
 class BgcfRoute(Section, frozen=True):

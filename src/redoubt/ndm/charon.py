@@ -1,0 +1,171 @@
+"""One charon that serves as our gateway: told its connections, asked to set them up, watched, and found again.
+
+Its list of associations says what stands; it is read at each of its events and every second. Its log says why not.
+"""
+
+import asyncio
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+from redoubt.config.base import ConfigError
+from redoubt.limits import GATEWAY_ATTEMPTS_REMEMBERED
+from redoubt.ndm.gateway_causes import ESP_ERRORS, Cause, cause_of
+from redoubt.ndm.gateway_rendering import PREFIX, connection, credentials
+from redoubt.ndm.tunnel import Tunnel
+from redoubt.ndm.vici import Tree, Vici, ViciError
+from redoubt.sip.service import Context
+
+POLL_S = 1.0
+RETRY_S = (1.0, 10.0)  # between attempts to set a tunnel up, at first and at most
+STRANGERS_TOLD_S = 1.0  # a flood of attempts from anywhere is one event a second
+RECEIVED = re.compile(r"received packet: from ([0-9a-fA-F.:]{2,45})\[\d{1,5}\] to ")
+UNNAMED = "(unnamed)"
+
+
+class Charon:
+    """Holds the tunnels of one control socket. `hold` is the work; it ends when it is cancelled."""
+
+    def __init__(self, context: Context, path: str, tunnels: Sequence[Tunnel]) -> None:
+        self._context = context
+        self._path = path
+        self._tunnels = {tunnel.connection: tunnel for tunnel in tunnels}
+        self._wake = asyncio.Event()
+        self._next_at: dict[str, float] = {}
+        self._pause_s: dict[str, float] = {}
+        self._sources: OrderedDict[str, str] = OrderedDict()  # charon's number of an attempt -> who speaks
+        self._strangers_told_at = 0.0
+        self._strangers_untold = 0
+
+    async def hold(self) -> None:
+        """Until cancelled. When charon goes away everything it held has fallen; when it is back, it is told anew."""
+        while True:
+            try:
+                await self._conversation()
+            except ConfigError as error:
+                self._lost(str(error), "correct the file; it is read again at once")
+            except FileNotFoundError:
+                self._lost(f"no charon is at {self._path}", "start strongSwan, or write its socket in `vici`")
+            except (OSError, ViciError) as error:
+                self._lost(f"charon at {self._path}: {error}", "look at strongSwan's log; it is tried again at once")
+            await asyncio.sleep(POLL_S)
+
+    def _lost(self, why: str, advice: str) -> None:
+        for tunnel in self._tunnels.values():
+            tunnel.lost(Cause(why, "TS 33.210 5", advice))
+
+    async def _conversation(self) -> None:
+        opened: list[Vici] = []
+        watching: asyncio.Task[None] | None = None
+        try:
+            for _ in range(2):
+                opened.append(await Vici.open(self._path))
+            control, events = opened
+            watching = asyncio.get_running_loop().create_task(self._watch(events))
+            await self._load(control)
+            while not watching.done():
+                self._wake.clear()
+                await self._look(control)
+                await self._set_up(control)
+                wake = asyncio.ensure_future(self._wake.wait())
+                await asyncio.wait((wake, watching), timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
+                wake.cancel()
+            await watching
+        finally:
+            if watching is not None:
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
+            for connected in opened:
+                connected.close()
+
+    async def _load(self, control: Vici) -> None:
+        """Our connections as the configuration has them; those of an older one end."""
+        wanted = {name: connection(tunnel.config) for name, tunnel in self._tunnels.items()}
+        known = (await control.request("get-conns")).get("conns", [])
+        for name in known:
+            if name.startswith(PREFIX) and name not in wanted:
+                await control.request("unload-conn", {"name": name})
+                await _terminate(control, name)
+        for name, tunnel in self._tunnels.items():
+            for command, message in credentials(tunnel.config):
+                await control.request(command, message)
+            await control.request("load-conn", wanted[name])
+
+    async def _look(self, control: Vici) -> None:
+        listed = await control.streamed("list-sas", "list-sa")
+        for name, tunnel in self._tunnels.items():
+            tunnel.listed([one[name] for one in listed if name in one])
+            if tunnel.stands:
+                self._pause_s.pop(name, None)
+                self._next_at.pop(name, None)
+
+    async def _set_up(self, control: Vici) -> None:
+        now = asyncio.get_running_loop().time()
+        for name, tunnel in self._tunnels.items():
+            if tunnel.stands or tunnel.is_being_set_up or now < self._next_at.get(name, 0.0):
+                continue
+            pause_s = self._pause_s.get(name, RETRY_S[0])
+            self._pause_s[name] = min(2 * pause_s, RETRY_S[1])
+            # Both ends begin again after a fall: a random part lets one of them be first.
+            self._next_at[name] = now + pause_s * (1 + self._context.randomness.octets(1)[0] / 256)
+            await control.request("initiate", {"ike": name, "child": name, "timeout": -1})
+
+    async def _watch(self, events: Vici) -> None:
+        async for name, tree in events.events("log", "ike-updown", "child-updown", "child-rekey"):
+            if name == "log":
+                self._said(tree)
+            else:
+                self._wake.set()
+
+    def _said(self, line: Tree) -> None:
+        """A line of charon's log: who speaks, and why something was refused."""
+        sentence, name, number = line.get("msg", ""), line.get("ikesa-name", UNNAMED), line.get("ikesa-uniqueid", "")
+        if found := RECEIVED.match(sentence):
+            self._sources[number] = found[1]
+            if len(self._sources) > GATEWAY_ATTEMPTS_REMEMBERED:
+                self._sources.popitem(last=False)
+            return
+        if line.get("group") == "ESP":
+            self._dropped(sentence)
+            return
+        cause = cause_of(sentence)
+        if cause is None:
+            return
+        source = self._sources.get(number, "")
+        tunnel = self._tunnels.get(name) or self._at(source)
+        if tunnel is not None:
+            tunnel.failed(cause, source)
+        elif not name.startswith(PREFIX) and name == UNNAMED:
+            self._stranger(cause, source)
+        self._wake.set()
+
+    def _at(self, source: str) -> Tunnel | None:
+        return next((tunnel for tunnel in self._tunnels.values() if tunnel.config.remote == source), None)
+
+    def _stranger(self, cause: Cause, source: str) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._strangers_told_at < STRANGERS_TOLD_S:
+            self._strangers_untold += 1
+            return
+        more = f"; {self._strangers_untold} more since the last one said" if self._strangers_untold else ""
+        self._strangers_told_at, self._strangers_untold = now, 0
+        self._context.refused(
+            0, f"no partner's gateway: {cause.why}; {cause.advice}{more}", cause.clause, method="IKE", source=source
+        )
+
+    def _dropped(self, sentence: str) -> None:
+        """User-space ESP dropped a packet; it does not say of which tunnel unless there is one only."""
+        if any(word in sentence for word in ESP_ERRORS):
+            for tunnel in self._tunnels.values():
+                if "outbound" in sentence:
+                    tunnel.send_errors += 1
+                else:
+                    tunnel.receive_errors += 1
+
+
+async def _terminate(control: Vici, name: str) -> Any:
+    try:
+        return await control.streamed("terminate", "control-log", {"ike": name, "timeout": -1})
+    except ViciError:  # it had no association
+        return None
