@@ -118,6 +118,7 @@ RESTORATION_CONTACTS = 64  # of one private identity, as many as SCscfConfig.max
 ESP_REPLAY_WINDOW = 256  # sequence numbers; a burst of a call set-up is reordered by some tens at worst
 HSS_IMPORT_BATCH = 250  # subscribers in one transaction of an import: the store is locked for some 10 ms
 IP_DATAGRAM_OCTETS = 65_535  # RFC 791
+IDLE_PROTECTED_PORTS = 256  # of the kernel path: sockets and guards of ports that no set has any more
 TUNNEL_MTU_OCTETS = 1280  # of inner packets: with ESP and outer headers 1370, which passes GTP and PPPoE links
 TUN_MTU_OCTETS = 1400  # of packets with TCP in transport mode: ESP adds 66 octets at most, so 1500 is never exceeded
 FRAGMENTS_PER_DATAGRAM = 64  # the largest datagram in pieces of the tunnel's MTU has 53

@@ -75,8 +75,8 @@ async def phone_in_kernel(suite: Suite, addresses: tuple[str, str]) -> list[int]
     """Datagrams, then a connection over the same associations, then one beside them and one when they are gone."""
     here, there = addresses
     came: asyncio.Queue[bytes] = asyncio.Queue()
-    ports = PHONE_ENDS.port_c, PHONE_ENDS.port_s
-    path = await KernelPath.open(Role.PHONE, there, ports, lambda message, _flow: came.put_nowait(message))
+    ports = [PHONE_ENDS.port_s]
+    path = KernelPath.open(Role.PHONE, there, ports, lambda message, _flow: came.put_nowait(message))
     associations = Associations(Role.PHONE, path)
     path.received = associations.received
     mine = associations.begin(beginning(suite, here, there))
@@ -174,16 +174,14 @@ async def network(suite: Suite, addresses: tuple[str, str], kind: str, child: Ch
         heard.append(len(message))
         flow.send(message)
 
-    ports = NETWORK_ENDS.port_c, NETWORK_ENDS.port_s, OTHER_ENDS.port_c, OTHER_ENDS.port_s
-    path = await KernelPath.open(Role.NETWORK, here, ports, receive)
+    path = KernelPath.open(Role.NETWORK, here, [NETWORK_ENDS.port_s, OTHER_ENDS.port_s], receive)
     associations = Associations(Role.NETWORK, path)
     path.received = associations.received
     begun = associations.begin(beginning(suite, there, there))
 
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        peer = writer.get_extra_info("peername")[:2]
-        port = writer.get_extra_info("sockname")[1]
-        if path.security_of(port, peer) == EspAssociation(begun.number, ALICE.impi):
+        ends = (writer.get_extra_info(name)[:2] for name in ("sockname", "peername"))
+        if path.security_of(*ends) == EspAssociation(begun.number, ALICE.impi):
             while octets := await reader.read(10_000):
                 writer.write(octets)
         writer.close()
@@ -208,10 +206,8 @@ class Life:
         self.where: list[Address] = []
 
     async def begin(self, *, goes_on: bool) -> list[AssociationSet]:
-        ports = NETWORK_ENDS.port_c, NETWORK_ENDS.port_s
-        self.path = await KernelPath.open(
-            Role.NETWORK, self.here, ports, self.receive, nat_port=PORT, goes_on=goes_on
-        )
+        ports = [NETWORK_ENDS.port_s]
+        self.path = KernelPath.open(Role.NETWORK, self.here, ports, self.receive, nat_port=PORT, goes_on=goes_on)
         self.associations = Associations(Role.NETWORK, self.path)
         self.path.received = self.associations.received
         allocator = Allocator(SystemRandomness(), [6200], [6201])
@@ -272,7 +268,8 @@ def leftovers(
 ) -> dict[str, object]:
     there, suite = addresses[1], begun.agreement.suite
     xfrm = Xfrm()
-    counters = {each.spi: [each.packets, each.octets > 0] for each in xfrm.counters()}
+    found = [each.counters for each in xfrm.states().values()]
+    counters = {each.spi: [each.packets, each.octets > 0] for each in found}
     try:
         associations.begin(beginning(suite, there, there))
         collided = False
@@ -282,18 +279,18 @@ def leftovers(
         suite, Mode.TRANSPORT, dataclasses.replace(PHONE_ENDS, spi_c=5003, spi_s=5004), OTHER_ENDS, "", ""
     )
     back = associations.begin(dataclasses.replace(beginning(suite, there, there), agreement=agreement))
-    beside = len(xfrm.counters())
+    beside = len(xfrm.states())
     associations.ended(back, Event.REPLACED)
     usage = dataclasses.astuple(path.usage(begun))
-    survived = len(xfrm.counters())
+    survived = len(xfrm.states())
     state = begun.state.value
     associations.close()
-    left = len(xfrm.counters())
+    left = len(xfrm.states())
     associations.begin(beginning(suite, there, there))  # and now the process dies
-    swept = xfrm.sweep()
+    swept = xfrm.sweep(addresses[0], lambda _port: True)
     return {
         "state": state, "counters": counters, "collided": collided, "survived": survived, "left": left,
-        "swept": swept, "after": xfrm.sweep(), "usage": usage, "beside": beside,
+        "swept": swept, "after": xfrm.sweep(addresses[0], lambda _port: True), "usage": usage, "beside": beside,
     }  # fmt: skip
 
 

@@ -5,52 +5,55 @@ both ends' addresses and ports; what no set has leads nowhere. The sockets are b
 in the clear finds nobody at a protected port.
 """
 
-import asyncio
 import socket
 
 from redoubt.gm.packets import TCP, MalformedPacket, parse_ip, write_ip
 from redoubt.gm.user_space import UserSpacePath
 from redoubt.limits import TUN_MTU_OCTETS
 from redoubt.transport.flow import Address, Security
+from redoubt.transport.ports import call, listener
 from redoubt.transport.tun import Tun
+
+DEVICE = "redoubt%d"  # the kernel puts a number there
 
 
 class RawTcp:
-    """Beside a `UserSpacePath` in transport mode, from before its first set on."""
+    """Beside a `UserSpacePath` in transport mode. Its device is made when a socket is first wanted."""
 
-    def __init__(self, path: UserSpacePath, here: str, device: str) -> None:
-        """Makes the TUN device. Raises OSError: PermissionError without CAP_NET_ADMIN."""
+    def __init__(self, path: UserSpacePath, here: str, device: str = DEVICE) -> None:
         self._path = path
         self._here = here
-        self._tun = Tun(device, TUN_MTU_OCTETS, self._leaving)
+        self._name = device
+        self._tun: Tun | None = None
         self.stray = 0
         path.segments = self._came
 
     def listener(self, port: int) -> socket.socket:
-        """For `create_server`, at a protected port. Raises OSError."""
-        return self._tun.listener(self._here, port)
+        """For `create_server`, at a protected port. Raises OSError: PermissionError without CAP_NET_ADMIN."""
+        return listener(self._here, port, self._device().name)
 
     async def call(self, port: int, there: Address) -> socket.socket:
         """A connection from a protected port, for `create_connection`. Raises OSError."""
-        calling = self._tun.caller(self._here, port)
-        try:
-            await asyncio.get_running_loop().sock_connect(calling, there)
-        except OSError:
-            calling.close()
-            raise
-        return calling
+        return await call(self._here, port, there, self._device().name)
 
     def security_of(self, here: Address, there: Address) -> Security:
         """What protects a connection between these ends."""
         return self._path.security_of(here, there)
 
     def close(self) -> None:
-        self._path.segments = None
-        self._tun.close()
+        if self._tun is not None:
+            self._tun.close()
+            self._tun = None
+
+    def _device(self) -> Tun:
+        if self._tun is None:
+            self._tun = Tun(self._name, TUN_MTU_OCTETS, self._leaving)
+        return self._tun
 
     def _came(self, ends: bytes, segment: bytes) -> None:
         """Authentic, and between the ports of its association."""
-        self._tun.write(write_ip(ends, TCP, segment))
+        if self._tun is not None:
+            self._tun.write(write_ip(ends, TCP, segment))
 
     def _leaving(self, packet: bytes) -> None:
         """Of this host's stack, which speaks more than TCP on any device (such as IPv6's discovery)."""

@@ -87,7 +87,7 @@ class _Channel:
         self.owner = owner
         self.envelope = envelope
         self.outbound = outbound
-        self.backward: OutboundAssociation | None = None  # from our server port to their client port, for TCP
+        self.backward: OutboundAssociation | None = None  # from our server port to their client port; TCP's alone
         self.segment_ways: tuple[bytes, ...] = ()
         self.outer: Flow | None = None
         self.flow: Flow | None = None
@@ -120,8 +120,12 @@ def keep_nothing(_set: AssociationSet) -> None:
     """Nobody listens yet."""
 
 
-def _unheard(_reason: Drop, _spi: int, _source: Address) -> None:
+def unheard(_reason: Drop, _spi: int, _source: Address) -> None:
     """Nobody listens."""
+
+
+def _leads_nowhere(_ends: bytes, _segment: bytes) -> None:
+    """No TCP is here: whoever calls hears nothing."""
 
 
 class UserSpacePath:
@@ -150,8 +154,8 @@ class UserSpacePath:
         self.discards = Discards()
         self.received: Keeper = keep_nothing
         self.exhausted: Keeper = keep_nothing
-        self.refused: Refused = _unheard
-        self.segments: Segments | None = None
+        self.refused: Refused = unheard
+        self.segments: Segments = _leads_nowhere
 
     def attach(self, outside: Outside) -> None:
         """The socket, whose packets go to `arrived`."""
@@ -193,7 +197,7 @@ class UserSpacePath:
             window = ReplayWindow(highest=slot.start(word))
             inbound = InboundAssociation(spi, cipher, window, self._refuse, (slot.words, slot.at + word))
             channel.inlets.append(_Inlet(inbound, channel, ends, ports))
-        if self.segments is not None:
+        if self._wrapping is Wrapping.TRANSPORT:
             backward = OutboundAssociation(
                 theirs.spi_c, cipher, slot.start(SENT_CLIENT), (slot.words, slot.at + SENT_CLIENT)
             )
@@ -215,7 +219,8 @@ class UserSpacePath:
             del self._inlets[inlet.association.spi]
             self._ended[inlet.association.spi] = None
         for way in channel.segment_ways:
-            del self._segment_ways[way]
+            if self._segment_ways[way][0] is channel:
+                del self._segment_ways[way]
         while len(self._ended) > ENDED_SPIS_REMEMBERED:
             self._ended.popitem(last=False)
         channel.inlets, channel.flow, channel.outer = [], None, None
@@ -273,10 +278,10 @@ class UserSpacePath:
         self, channel: _Channel, ends: bytes, mine: Ends, theirs: Ends, backward: OutboundAssociation
     ) -> None:
         """Which of our segments goes by which association. Two sets must not have the same ends: the one's connection
-        would go on in the other.
+        would go on in the other. A phone that is given such ends learns that the network has ended the older set.
         """
         called, calling = ends + _ports(mine.port_s, theirs.port_c), ends + _ports(mine.port_c, theirs.port_s)
-        if called in self._segment_ways or calling in self._segment_ways:
+        if self._role is Role.NETWORK and not self._segment_ways.keys().isdisjoint((called, calling)):
             raise EndsTaken(f"another set has ports {mine.port_s} and {theirs.port_c}, or {mine.port_c}")
         channel.backward, channel.segment_ways = backward, (called, calling)
         self._segment_ways[called], self._segment_ways[calling] = (channel, backward), (channel, channel.outbound)
@@ -342,7 +347,7 @@ class UserSpacePath:
     def _inner(self, inlet: _Inlet, payload: bytes, next_header: int) -> None:
         """What the tunnel carried, if it is a datagram between the ends that the association is for."""
         channel = inlet.channel
-        if next_header == TCP and self.segments is not None:
+        if next_header == TCP and self._wrapping is Wrapping.TRANSPORT:
             if payload[:4] == inlet.ports:
                 self.segments(inlet.ends, payload)
             else:

@@ -24,25 +24,26 @@ LAST_CHOICE = 0xFFFF_FFFE  # of routes: only who is bound to the device finds it
 NAME_OCTETS = 15
 PACKET_OCTETS = 65_535
 READ_AT_ONCE = 64  # packets before others have their turn
-BACKLOG = 1024
 
 OnPacket = Callable[[bytes], None]
 
 
 class Tun:
-    """The device, up, and the sockets that belong to it."""
+    """The device, up."""
 
     def __init__(self, name: str, mtu_octets: int, receive: OnPacket) -> None:
-        """Makes the device. Raises OSError: PermissionError without CAP_NET_ADMIN."""
+        """Makes the device; of a name with %d the kernel makes one that is free. Raises OSError: PermissionError
+        without CAP_NET_ADMIN.
+        """
         if not 0 < len(name.encode()) <= NAME_OCTETS:
             raise OSError(f"{name!r} is no name for a device: 15 octets at most")
-        self.name = name
         self._receive = receive
         self._loop = asyncio.get_running_loop()
         self._device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         up = False
         try:
-            fcntl.ioctl(self._device, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI))
+            asked = struct.pack("16sH22x", name.encode(), IFF_TUN | IFF_NO_PI)
+            self.name = fcntl.ioctl(self._device, TUNSETIFF, asked)[:16].rstrip(b"\0").decode()
             self._set_up(mtu_octets)
             up = True
         finally:
@@ -58,16 +59,6 @@ class Tun:
             except OSError:  # full, or no packet: the peer's TCP repeats or gives up
                 return
 
-    def listener(self, host: str, port: int) -> socket.socket:
-        """A listening TCP socket that hears the device alone. Raises OSError."""
-        listening = self._socket(host, port)
-        listening.listen(BACKLOG)
-        return listening
-
-    def caller(self, host: str, port: int) -> socket.socket:
-        """A TCP socket that calls through the device, from that port. Raises OSError."""
-        return self._socket(host, port)
-
     def close(self) -> None:
         """The device and its routes are gone with it."""
         if self._device >= 0:
@@ -76,18 +67,6 @@ class Tun:
             self._device = -1
 
     # ---- inside
-
-    def _socket(self, host: str, port: int) -> socket.socket:
-        made = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-        try:
-            made.setblocking(False)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            made.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, self.name.encode())
-            made.bind((host, port))
-        except OSError:
-            made.close()
-            raise
-        return made
 
     def _set_up(self, mtu_octets: int) -> None:
         name = self.name.encode()

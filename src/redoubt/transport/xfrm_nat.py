@@ -4,7 +4,7 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from redoubt.transport.xfrm import ESP_IN_UDP, NETLINK_XFRM
+from redoubt.transport.xfrm_entries import ESP_IN_UDP, NETLINK_XFRM
 
 UDP_ENCAP = 100  # the socket option (linux/udp.h)
 MAPPINGS = 1 << 7  # the group of XFRMNLGRP_MAPPING
