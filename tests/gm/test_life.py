@@ -37,6 +37,7 @@ class Life(RuleBasedStateMachine):
         self.lives = 1
         self.begun: list[AssociationSet] = []
         self.proved: set[int] = set()
+        self.ringing: list[tuple[asyncio.Future[None], asyncio.Task[None]]] = []
         self.registered: dict[PhoneKey, dict[str, float]] = {}
 
     @initialize()
@@ -113,6 +114,21 @@ class Life(RuleBasedStateMachine):
         self.associations.shortened(phone, within_s)
         until = self.loop.time() + within_s
         self.registered[phone] = {n: min(t, until) for n, t in self.registered.get(phone, {}).items()}
+
+    @rule(which=numbers)
+    def an_invite_begins_to_ring(self, which: int) -> None:
+        carrier = self.pick(which, State.ESTABLISHED, State.IN_USE, State.OLD)
+        if carrier is not None and carrier.flow is not None:
+            answer: asyncio.Future[None] = self.loop.create_future()
+            self.ringing.append((answer, self.loop.create_task(self.associations.serve(carrier.flow, answer))))
+            self.loop.run_until_complete(asyncio.sleep(0))
+
+    @rule(which=numbers)
+    def an_invite_is_answered(self, which: int) -> None:
+        if self.ringing:
+            answer, served = self.ringing.pop(which % len(self.ringing))
+            answer.set_result(None)
+            self.loop.run_until_complete(served)
 
     @precondition(lambda self: len(self.begun) > 3)
     @rule(which=numbers)
@@ -214,6 +230,8 @@ class Life(RuleBasedStateMachine):
         if hasattr(self, "node"):
             self.loop.run_until_complete(asyncio.sleep(4000))
             assert self.node.nothing_left
+            while self.ringing:
+                self.an_invite_is_answered(0)
         self.loop.close()
 
 

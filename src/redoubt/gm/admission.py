@@ -130,15 +130,19 @@ class Admission:
                 self._associations.ended(each, Event.REPLACED)
 
     def _make_room(self, impi: str, over: AssociationSet | None) -> None:
-        """At most six associations a direction for a private identity, two of them a set's (TS 33.203 7.4)."""
+        """At most six associations a direction for a private identity, two of them a set's (TS 33.203 7.4). What still
+        serves an INVITE goes last, and never for a stranger.
+        """
         held = self._of_impi.get(impi, [])
         while len(held) >= ASSOCIATION_SETS_PER_IMPI:
             candidates = [each for each in held if each.state in _DISPENSABLE and each is not over]
+            if over is None:
+                candidates = [each for each in candidates if not each.pending]
             if not candidates:
                 raise SipError(
                     503, "the private identity has all the associations it may have", "TS 33.203 7.4", _RETRY
                 )
-            first = min(candidates, key=lambda each: (_DISPENSABLE.index(each.state), each.number))
+            first = min(candidates, key=lambda one: (one.pending > 0, _DISPENSABLE.index(one.state), one.number))
             self._associations.ended(first, Event.EVICTED)
             held = self._of_impi.get(impi, [])
 

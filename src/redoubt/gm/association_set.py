@@ -43,7 +43,7 @@ class AssociationSet:
 
     `vouched` says that the attempt began on an association of the same phone, `over_rank` on which: `rank` orders sets
     by the success of their authentication. `address` is where the phone's packets come from, `inner` what it calls
-    itself inside.
+    itself inside. `pending` counts INVITEs on it that are not answered yet.
     """
 
     number: int
@@ -63,6 +63,7 @@ class AssociationSet:
     flow: Flow | None = None
     slot: Slot = field(default_factory=Slot)
     timer: asyncio.TimerHandle | None = None
+    pending: int = 0
 
     @property
     def carries_requests(self) -> bool:

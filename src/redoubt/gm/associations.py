@@ -5,7 +5,8 @@ protects what is sent, what a registration prolongs, what a new authentication d
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from redoubt.gm.algorithms import EspKeys
 from redoubt.gm.association_set import AssociationSet, Beginning, Path, PathFailed, Phone, PhoneKey, Role
@@ -16,8 +17,10 @@ from redoubt.transport.flow import EspAssociation, Flow
 
 REG_AWAIT_AUTH_S = 240.0  # TS 24.229 7.8
 GRACE_S = 30.0  # TS 24.229 5.2.2.2: a set outlives the registration by this
-LINGER_S = 128.0  # 64*T1 with the T1 of Gm, 2 s (TS 24.229 7.7): any transaction is over by then
+LINGER_S = 128.0  # 64*T1 with the T1 of Gm, 2 s (TS 24.229 7.7): any transaction but an INVITE is over by then
+PENDING_S = 900.0  # and this is how long an older set waits for INVITEs: nobody lets a phone ring for longer
 FORGOTTEN = EspKeys(Secret(b""), Secret(b""), Secret(b""))
+T = TypeVar("T")
 _REGISTERED_ON = CONFIRMED | {State.OLD, State.CLOSING}  # sets that a phone authenticated on
 
 
@@ -131,6 +134,21 @@ class Associations:
         for each in lasting:
             self._apply(each, Event.REFRESHED, max(each.ends_at, self._granted(phone)))
         return True
+
+    async def serve(self, flow: Flow, answer: Awaitable[T]) -> T:
+        """Awaits the answer to an INVITE on this flow, which may ring for longer than an older set lingers: its set
+        lasts for so long (TS 33.203 7.4).
+        """
+        carrier = self.of(flow)
+        if carrier is None:
+            return await answer
+        carrier.pending += 1
+        try:
+            return await answer
+        finally:
+            carrier.pending -= 1
+            if carrier.state is State.OLD and not carrier.pending:
+                self._apply(carrier, Event.COMPLETED)
 
     def failed(self, carrier: AssociationSet) -> None:
         """The authentication was refused; call it once the answer has left. Only this attempt's set goes (7.3)."""
@@ -255,7 +273,7 @@ class Associations:
         row = TABLE.get((before, event))
         if row is not None:
             changing.state = row.state
-            changing.ends_at = self._life(changing.ends_at, row.life, until)
+            changing.ends_at = self._life(changing, row.life, until)
             if row.state is State.ENDED:
                 self._remove(changing)
             elif row.life is not Life.KEEP:
@@ -263,8 +281,8 @@ class Associations:
         for listener in self.listeners:
             listener(changing, before, event, row)
 
-    def _life(self, ends_at: float, life: Life, until: float) -> float:
-        now = self._loop.time()
+    def _life(self, changing: AssociationSet, life: Life, until: float) -> float:
+        now, ends_at = self._loop.time(), changing.ends_at
         match life:
             case Life.ANSWER:
                 return max(ends_at, now + LINGER_S)
@@ -272,7 +290,9 @@ class Associations:
                 return until
             case Life.SHORTEN:
                 return min(ends_at, until)
-            case Life.LINGER:
+            case Life.PENDING if changing.pending:
+                return now + PENDING_S
+            case Life.LINGER | Life.PENDING:
                 return min(ends_at, now + LINGER_S)
             case Life.END:
                 return now
@@ -306,7 +326,11 @@ class Associations:
         if self._loop.time() < living.ends_at:
             self._schedule(living)
             return
-        self._apply(living, Event.LIFE_ENDED)
+        newer = any(each.rank > living.rank and each.state in CONFIRMED for each in living.phone.sets)
+        if living.pending and newer and living.state in CONFIRMED:
+            self._apply(living, Event.SUPERSEDED)
+        else:
+            self._apply(living, Event.LIFE_ENDED)
         self._settle(living.phone)
 
 

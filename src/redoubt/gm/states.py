@@ -30,6 +30,7 @@ class Event(Enum):
     REFRESHED = "a registration of the phone was prolonged"
     SHORTENED = "the network demands authentication"
     SUPERSEDED = "a newer set was taken into use"
+    COMPLETED = "what was pending on it has been answered"
     RESTARTED = "the phone authenticated anew without protection"
     DEREGISTERED = "the phone's last registration ended"
     FAILED = "its authentication failed"
@@ -47,6 +48,7 @@ class Life(Enum):
     GRANT = "the longest registration and 30 s, never before the older set's"
     SHORTEN = "no later than the network allows"
     LINGER = "no later than 64*T1 from now"
+    PENDING = "while an INVITE is pending on it, within a bound; else no later than 64*T1 from now"
     END = "now"
 
 
@@ -77,7 +79,7 @@ TABLE: dict[tuple[State, Event], Row] = {
     (S.ESTABLISHED, E.ALONE): Row(S.IN_USE, L.KEEP, "TS 33.203 7.4.2"),
     (S.ESTABLISHED, E.REFRESHED): Row(S.ESTABLISHED, L.GRANT, "TS 24.229 5.2.2.2"),
     (S.ESTABLISHED, E.SHORTENED): Row(S.ESTABLISHED, L.SHORTEN, "TS 33.203 6.1.4"),
-    (S.ESTABLISHED, E.SUPERSEDED): Row(S.OLD, L.LINGER, "TS 24.229 5.2.2.2"),
+    (S.ESTABLISHED, E.SUPERSEDED): Row(S.OLD, L.PENDING, "TS 33.203 7.4, TS 24.229 5.2.2.2"),
     (S.ESTABLISHED, E.RESTARTED): Row(S.ENDED, L.END, "TS 33.203 7.4.1, 7.5"),
     (S.ESTABLISHED, E.DEREGISTERED): Row(S.CLOSING, L.LINGER, "TS 24.229 5.2.5"),
     (S.ESTABLISHED, E.EXHAUSTED): Row(S.ENDED, L.END, "RFC 4303 3.3.3"),
@@ -85,12 +87,13 @@ TABLE: dict[tuple[State, Event], Row] = {
     (S.IN_USE, E.MESSAGE): Row(S.IN_USE, L.KEEP, "TS 33.203 7.4"),
     (S.IN_USE, E.REFRESHED): Row(S.IN_USE, L.GRANT, "TS 24.229 5.2.2.2"),
     (S.IN_USE, E.SHORTENED): Row(S.IN_USE, L.SHORTEN, "TS 33.203 6.1.4"),
-    (S.IN_USE, E.SUPERSEDED): Row(S.OLD, L.LINGER, "TS 24.229 5.2.2.2"),
+    (S.IN_USE, E.SUPERSEDED): Row(S.OLD, L.PENDING, "TS 33.203 7.4, TS 24.229 5.2.2.2"),
     (S.IN_USE, E.RESTARTED): Row(S.ENDED, L.END, "TS 33.203 7.4.1, 7.5"),
     (S.IN_USE, E.DEREGISTERED): Row(S.CLOSING, L.LINGER, "TS 24.229 5.2.5"),
     (S.IN_USE, E.EXHAUSTED): Row(S.ENDED, L.END, "RFC 4303 3.3.3"),
     (S.IN_USE, E.LIFE_ENDED): Row(S.ENDED, L.END, "TS 24.229 5.2.2.2"),
     (S.OLD, E.MESSAGE): Row(S.OLD, L.KEEP, "TS 33.203 7.4.2"),
+    (S.OLD, E.COMPLETED): Row(S.OLD, L.LINGER, "TS 33.203 7.4, TS 24.229 5.2.2.2"),
     (S.OLD, E.SUPERSEDED): Row(S.OLD, L.KEEP, "TS 24.229 5.2.2.2"),
     (S.OLD, E.SHORTENED): Row(S.OLD, L.SHORTEN, "TS 33.203 6.1.4"),
     (S.OLD, E.RESTARTED): Row(S.ENDED, L.END, "TS 33.203 7.4.1, 7.5"),

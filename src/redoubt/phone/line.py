@@ -1,9 +1,9 @@
 """What all of a phone shares: its flow to the P-CSCF, who it is, how its requests start (TS 24.229 5.1.2A)."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from hashlib import sha256
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -20,6 +20,7 @@ from redoubt.transport.flow import Flow, FlowFailed, internal_flow
 T1_S, T2_S = 2.0, 16.0  # TS 24.229 7.7: timers at the UE
 ALLOW = "INVITE, ACK, CANCEL, BYE, PRACK, UPDATE, MESSAGE, OPTIONS, NOTIFY"
 
+T = TypeVar("T")
 Adjust = Callable[[Request], None]
 OnProvisional = Callable[[Response], None]
 
@@ -169,7 +170,14 @@ class Line:
             self.adjust(request)
         if way is None:  # never in the clear (TS 33.203 7.1)
             return None if request.method == "ACK" else request.response(430, to_tag=self.context.tag())
-        return await self._stack.outbound.to(way)(request, exchange)
+        answer = self._stack.outbound.to(way)(request, exchange)
+        return await self.lasting(request, way, answer)
+
+    async def lasting(self, request: Request, way: Flow, answer: Awaitable[T]) -> T:
+        """The associations may be renewed while an INVITE rings: the one that carries it waits (TS 33.203 7.4)."""
+        if request.method == "INVITE" and self.gm is not None:
+            return await self.gm.associations.serve(way, answer)
+        return await answer
 
 
 def _uuid(octets: bytes) -> str:

@@ -181,7 +181,7 @@ class Phone:
     async def _invited(self, request: Request, exchange: Exchange) -> Response:
         incoming = Incoming(self.line, request, exchange, self.answering)
         self.incoming.put_nowait(incoming.call)
-        return await incoming.run()
+        return await self.line.lasting(request, exchange.flow, incoming.run())
 
     def _message_came(self, request: Request) -> Response:
         content = request.first(CONTENT_TYPE)

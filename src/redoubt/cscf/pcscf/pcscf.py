@@ -18,6 +18,7 @@ from redoubt.sip.fields import ROUTE
 from redoubt.sip.message import Request
 from redoubt.sip.service import Answer, Context, Exchange, Service
 from redoubt.sip.uri import SipUri, parse_uri
+from redoubt.transport.flow import Flow
 
 WATCH_AGAIN_S = 0.005  # between two subscriptions after a restart: 10,000 phones are watched again within a minute
 
@@ -49,7 +50,7 @@ class PCscf:
             context, config, realm, host, self._tokens, self.bindings, next, self._registered, gm
         )
         self._originating = Originating(context, realm, host, config.home_entry, self.dialogs, next)
-        self._terminating = Terminating(context, host, self.bindings, self.dialogs, access)
+        self._terminating = Terminating(context, host, self.dialogs, access)
         if gm is not None and gm.keepsakes is not None:
             self._go_on(context, gm, gm.keepsakes)
 
@@ -61,17 +62,21 @@ class PCscf:
             self.gm.admit(request, exchange.flow)
         bindings = self.bindings.of_flow(exchange.flow)
         if bindings and request.to.tag is not None:
-            return self._originating.in_dialog(request, exchange, bindings)
+            return self._lasting(request, exchange.flow, self._originating.in_dialog(request, exchange, bindings))
         bindings = [binding for binding in bindings if not binding.is_ending]
         if not bindings:
             raise SipError(403, "this flow is not registered", "TS 24.229 5.2.6.3.2A")
-        return self._originating.initial(request, exchange, bindings)
+        return self._lasting(request, exchange.flow, self._originating.initial(request, exchange, bindings))
 
     def from_core(self, request: Request, exchange: Exchange) -> Answer:
         """TS 24.229 5.2.6.4: to the phone that the flow token names; and NOTIFY to this node itself."""
         token = self._pop_token(request)
         if token:
-            return self._terminating.deliver(request, exchange, self._named(token, request))
+            binding = self._named(token, request)
+            way = self.bindings.way_to(binding)
+            if way is None:
+                raise SipError(430, "the phone's flow is closed", "RFC 5626 5.3.1")
+            return self._lasting(request, way, self._terminating.deliver(request, exchange, binding, way))
         if request.method == "NOTIFY":
             return self.subscriptions.notified(request, exchange)
         raise SipError(404, "the core sent a request that names no phone", "RFC 5626 5.3")
@@ -91,6 +96,12 @@ class PCscf:
             table.clear()
         if self.gm is not None:
             self.gm.close()
+
+    def _lasting(self, request: Request, way: Flow, answer: Answer) -> Answer:
+        """A phone may renew its associations while an INVITE rings: the one that carries it waits (TS 33.203 7.4)."""
+        if request.method == "INVITE" and self.gm is not None:
+            return self.gm.associations.serve(way, answer)
+        return answer
 
     def _pop_token(self, request: Request) -> str | None:
         """The user part of this node's own URI on top of the Route."""

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from redoubt.cscf.pcscf.bindings import Binding, Bindings
+from redoubt.cscf.pcscf.bindings import Binding
 from redoubt.cscf.pcscf.dialogs import DIALOG_FORMING, Attempt, Dialogs, Side, routes_of
 from redoubt.cscf.pcscf.screening import (
     IDENTITIES,
@@ -30,20 +30,16 @@ class Access(Protocol):
 class Terminating:
     """Requests from the core to registered phones."""
 
-    def __init__(
-        self, context: Context, host: str, bindings: Bindings, dialogs: Dialogs, access: Access
-    ) -> None:
+    def __init__(self, context: Context, host: str, dialogs: Dialogs, access: Access) -> None:
         self._context = context
         self._host = host
-        self._bindings = bindings
         self._dialogs = dialogs
         self._access = access
 
-    async def deliver(self, request: Request, exchange: Exchange, binding: Binding) -> Response | None:
-        """TS 24.229 5.2.6.4.3 and 5.2.6.4.5: one request to the flow that the phone registered over."""
-        way = self._bindings.way_to(binding)
-        if way is None:
-            raise SipError(430, "the phone's flow is closed", "RFC 5626 5.3.1")
+    async def deliver(
+        self, request: Request, exchange: Exchange, binding: Binding, way: Flow
+    ) -> Response | None:
+        """TS 24.229 5.2.6.4.3 and 5.2.6.4.5: one request on the way to the phone that registered."""
         found = to_phone(request, self._context)
         if "Route" in found:
             request.remove("Route")
