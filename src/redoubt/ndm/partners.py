@@ -13,6 +13,7 @@ from redoubt.config.base import ConfigError
 from redoubt.config.interconnect import PartnerConfig
 from redoubt.sip.service import Context
 from redoubt.transport.flow import Clear, Flow, Security, TlsPeer, TrustedAddress, Zone
+from redoubt.transport.listen import Listen
 
 IpNetwork = IPv4Network | IPv6Network
 EVERY_OTHER = "*"
@@ -54,6 +55,11 @@ class Partner:
         self._connections = [flow for flow in self._connections if not flow.is_closed()]
         return len(self._connections)
 
+    def refused(self, why: str, at: float) -> None:
+        """Something of it, or a connection with it, was refused at that time; an event says so elsewhere."""
+        self.refusals += 1
+        self.last_refusal, self.last_refusal_at = why, at
+
     def joined(self, flow: Flow) -> None:
         """A connection with it was opened."""
         self._connections = [*[each for each in self._connections if not each.is_closed()], flow]
@@ -75,6 +81,7 @@ class Partners:
             raise ConfigError("[[partners]]: two have the same name; give each its own")
         self._by_domain = _unique("domains", [(domain, each) for each in self for domain in each.domains])
         self._by_name = _unique("names", [(name, each) for each in self if _by_tls(each) for name in each.names])
+        self._by_address = [each for each in self if not _by_tls(each)]
         self._transit = _unique(
             "transit-to", [(domain.lower(), each) for each in self for domain in each.config.transit_to]
         )
@@ -107,14 +114,16 @@ class Partners:
             return None
         return partner
 
-    def why_not(self, flow: Flow) -> str:
-        """Why `of_flow` found nobody, for an operator."""
+    def stranger(self, flow: Flow) -> str:
+        """Why no agreement covers the flow, for an operator; "" if one does (requirement rows 53, 54)."""
+        if self.of_flow(flow) is not None or not self._context.enforces("border-partners"):
+            return ""
         if isinstance(flow.security, TlsPeer):
             return self._why_no_name(flow.security.names)
         partner = self._at(flow.remote[0])
         if partner is None:
             by_tls = self._of_tls_at(flow.remote[0])
-            if by_tls is not None:
+            if by_tls is not None and flow.transport != "tls":
                 return f"{by_tls.name} speaks in clear, and its agreement says security = tls"
             return "no agreement of [[partners]] has this address among its `addresses`"
         return f"the tunnel {partner.config.gateway} to {partner.name} is down: nothing is taken or sent without it"
@@ -133,11 +142,31 @@ class Partners:
         partner = self._at(host)
         return TrustedAddress(host) if partner is not None and partner.is_trusted else Clear()
 
-    def refused(self, partner: Partner, why: str, clause: str, source: str = "") -> None:
-        """Something of this partner was refused: an event, and kept for `redoubt partners`."""
-        partner.refusals += 1
-        partner.last_refusal, partner.last_refusal_at = why, self._context.clock.now()
-        self._context.refused(0, f"{partner.name}: {why}", clause, source=source)
+    def mistaken(self, name: str, flow: Flow) -> str:
+        """Why the far end of a connection that this node opened is not the partner known by `name` (RFC 5922 7.3)."""
+        meant, found = self._by_name.get(name), self.of_flow(flow)
+        if found is None:
+            return self.stranger(flow)
+        if meant in (None, found) or not self._context.enforces("partner-names"):
+            return ""
+        return f"{found.name}'s certificate where {name}'s was expected"
+
+    def known_as(self, flow: Flow) -> str:
+        """What connections to the partner of the flow go by: one connection carries all that it has proved."""
+        partner = self.of_flow(flow)
+        return "" if partner is None else partner.names[0]
+
+    def joined(self, flow: Flow) -> None:
+        """A connection that an agreement covers is open."""
+        partner = self.of_flow(flow)
+        if partner is not None:
+            partner.joined(flow)
+
+    def failed(self, who: str, why: str) -> None:
+        """A connection with that name, or from that address, came to nothing: kept for `redoubt partners`."""
+        partner = self._by_name.get(who) or self._at(who) or self._of_tls_at(who)
+        if partner is not None:
+            partner.refused(why, self._context.clock.now())
 
     # ---- inside
 
@@ -161,14 +190,16 @@ class Partners:
             address = ip_address(host)
         except ValueError:
             return None
-        return next((each for each in self if not _by_tls(each) and any(address in net for net in each.networks)), None)
+        return next((each for each in self._by_address if any(address in net for net in each.networks)), None)
 
     def _of_tls_at(self, host: str) -> Partner | None:
-        try:
-            address = ip_address(host)
-        except ValueError:
-            return None
-        return next((each for each in self if _by_tls(each) and any(address in net for net in each.networks)), None)
+        """Who has that address, of those that must prove a name: good for words only."""
+        wanted = host.strip("[]")
+        for each in self:
+            hosts = {Listen.parse(to, Zone.BORDER).host for to in each.config.connect} | set(each.config.addresses)
+            if _by_tls(each) and wanted in hosts:
+                return each
+        return None
 
     def _is_cut(self, partner: Partner) -> bool:
         return partner.config.security == "gateway" and not self._stands(partner.config.gateway)

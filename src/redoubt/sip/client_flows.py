@@ -4,12 +4,14 @@ import asyncio
 from dataclasses import dataclass, field
 
 from redoubt import limits
-from redoubt.sip.resolver import Candidate
+from redoubt.sip.neighbours import Neighbours
+from redoubt.sip.resolver import DEFAULT_PORT, Candidate
 from redoubt.transport.connection import Connection, OnStream, VouchStream
 from redoubt.transport.connections import Connections, Target
 from redoubt.transport.flow import Address, Flow, FlowFailed, Zone
 from redoubt.transport.listen import Listen
 from redoubt.transport.tls import TlsSettings
+from redoubt.transport.tls_causes import cause_of
 from redoubt.transport.udp import UdpEndpoint
 
 
@@ -22,6 +24,7 @@ class ClientFlows:
     vouch: VouchStream
     tls: TlsSettings | None = None
     sent_by_host: str | None = None
+    neighbours: Neighbours | None = None
     endpoints: list[UdpEndpoint] = field(default_factory=list)
     listeners: dict[Listen, Address] = field(default_factory=dict)
     _opening: dict[Target, asyncio.Future[Connection | None]] = field(default_factory=dict)
@@ -56,7 +59,8 @@ class ClientFlows:
             connection = None
             try:
                 connection = await self._connect(candidate)
-                self.connections.reuse(target, connection)
+                if connection.flow is not None:
+                    self.connections.reuse(target, connection.flow)
             finally:
                 del self._opening[target]
                 opening.set_result(connection)
@@ -65,6 +69,17 @@ class ClientFlows:
         if connection is None or connection.flow is None or connection.flow.is_closed():
             raise FlowFailed(f"{candidate.transport} to {candidate.host}:{candidate.port} failed")
         return connection.flow
+
+    def also_to(self, flow: Flow, port: int | None) -> None:
+        """RFC 5923 8: the peer listens at that port, and will have requests over the connection that it opened."""
+        name = self.known_as(flow)
+        target = (flow.transport, flow.remote[0], port or DEFAULT_PORT[flow.transport], name)
+        if name and self.connections.to(target) is None:
+            self.connections.reuse(target, flow)
+
+    def known_as(self, flow: Flow) -> str:
+        """The name that connections to the partner of the flow go by; "" if it is no partner's."""
+        return self.neighbours.known_as(flow) if self.neighbours is not None else ""
 
     def sent_by(self, flow: Flow) -> str:
         """`SIP/2.0/UDP host:port` of a Via for requests on the flow: where this node listens on that transport."""
@@ -76,7 +91,8 @@ class ClientFlows:
                 if listen.transport == flow.transport and listen.zone is flow.zone:
                     port = address[1]
             host = self.sent_by_host or (f"[{host}]" if ":" in host else host)
-            text = f"SIP/2.0/{flow.transport.upper()} {host}:{port}"
+            alias = ";alias" if flow.transport == "tls" and flow.zone is Zone.BORDER else ""  # RFC 5923 7.1
+            text = f"SIP/2.0/{flow.transport.upper()} {host}:{port}{alias}"
             if flow.transport == "udp":  # as many as there are sockets
                 self._sent_by[key] = text
         return text
@@ -100,9 +116,22 @@ class ClientFlows:
                     server_hostname=candidate.name if context is not None else None,
                     local_addr=local,
                 )
-        except (OSError, ValueError) as error:  # TimeoutError and ssl.SSLError are OSErrors
-            raise FlowFailed(f"{candidate.transport} to {candidate.host}:{candidate.port}: {error}") from error
+            self._demand_whom_we_meant(candidate, connection)
+        except (OSError, ValueError, FlowFailed) as error:  # TimeoutError and ssl.SSLError are OSErrors
+            why = f"{candidate.transport} to {candidate.host}:{candidate.port}: {cause_of(error)}"
+            if self.neighbours is not None:
+                self.neighbours.failed(candidate.name, why)
+            raise FlowFailed(why) from error
         return connection
+
+    def _demand_whom_we_meant(self, candidate: Candidate, connection: Connection) -> None:
+        """RFC 5922 7.3. Raises FlowFailed when the far end of a border's connection is somebody else."""
+        if self.neighbours is None or connection.flow is None:
+            return
+        wrong = self.neighbours.mistaken(candidate.name, connection.flow)
+        if wrong:
+            connection.abort()
+            raise FlowFailed(wrong)
 
     def _local_side(self, candidate: Candidate) -> tuple[Address | None, Zone]:
         """Any port of the address that this node listens on, so that a peer sees the address that it knows."""
@@ -112,6 +141,8 @@ class ClientFlows:
         for host, zone in bound:
             if (":" in host) == (":" in candidate.host):
                 return (None if host in ("0.0.0.0", "::") else (host, 0)), zone  # noqa: S104 - a comparison
+        if self.neighbours is not None:
+            raise FlowFailed(f"the border has no address of {candidate.host}'s family; add one under [ibcf] listen")
         return None, Zone.CORE
 
 

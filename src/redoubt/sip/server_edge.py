@@ -15,6 +15,7 @@ from redoubt.sip.errors import SipError
 from redoubt.sip.fields import REASON, VIA
 from redoubt.sip.headers.via import Via
 from redoubt.sip.message import MalformedMessage, Request, Response, parse_message
+from redoubt.sip.neighbours import Neighbours
 from redoubt.sip.resolver import DEFAULT_PORT
 from redoubt.sip.server_invite import InviteServer
 from redoubt.sip.server_noninvite import NonInviteServer
@@ -49,6 +50,7 @@ class Edge:
     clients: ClientTable
     flows: ClientFlows
     servers: ServerTable
+    neighbours: Neighbours | None = None
     draining: bool = False
     running: set[asyncio.Task[None]] = field(default_factory=set)
     _cancellable: dict[Key, Root] = field(default_factory=dict)
@@ -81,7 +83,7 @@ class Edge:
         response = binding_response(data, flow.remote)
         if response is None:
             return False
-        if not self._is_stranger(flow):
+        if not self._stranger(flow):
             contained(self.context, "", flow.send, response)
         return True
 
@@ -91,10 +93,12 @@ class Edge:
 
     def _take(self, message: Request | Response, flow: Flow, entrance: Entrance) -> None:
         try:
-            if isinstance(message, Response):
+            is_response = isinstance(message, Response)
+            stranger = "" if is_response and flow.zone is not Zone.BORDER else self._stranger(flow)
+            if stranger:
+                self._drop(message, flow, stranger, "TS 33.203 Annex J")
+            elif isinstance(message, Response):
                 self.clients.receive(message, flow)
-            elif self._is_stranger(flow):
-                self._drop(message, flow, "SIP from an address that is no core node", "TS 33.203 Annex J")
             else:
                 self._request(message, flow, entrance)
         except SipError as fault:
@@ -104,7 +108,7 @@ class Edge:
         """Answers what can be answered of it (RFC 3261 8.2, 18.3); silence towards strangers in the core."""
         request = fault.response_to
         self._refused(fault, flow, request)
-        if request is None or self._is_stranger(flow):
+        if request is None or self._stranger(flow):
             return
         try:
             reply = self._mark_source(request, request.need(VIA), flow, entrance)
@@ -244,6 +248,8 @@ class Edge:
             marked = via.at_source(host, port if asks_rport else None)
             _replace_top_via(request, marked)
         if flow.is_reliable:
+            if via.param("alias") is not None:
+                self.flows.also_to(flow, via.port)
             return way_back(flow, via, self.flows, self.context)
         if asks_rport or entrance.flow_to is None:
             return flow
@@ -269,9 +275,13 @@ class Edge:
 
     # ---- inside
 
-    def _is_stranger(self, flow: Flow) -> bool:
-        """Requirement row 67: the core answers core nodes only."""
-        return flow.zone is Zone.CORE and not flow.trusted and self.context.enforces("core-peers")
+    def _stranger(self, flow: Flow) -> str:
+        """Why the sender is none of those whom the core (row 67) or the border (row 54) answers; "" for all others."""
+        if flow.zone is Zone.BORDER:
+            return self.neighbours.stranger(flow) if self.neighbours is not None else "this border has no partners"
+        if flow.zone is Zone.CORE and not flow.trusted and self.context.enforces("core-peers"):
+            return "SIP from an address that is no core node"
+        return ""
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         self.running.add(asyncio.get_running_loop().create_task(work))

@@ -10,17 +10,19 @@ from redoubt.sip.client_flows import ClientFlows
 from redoubt.sip.client_table import ClientTable
 from redoubt.sip.framing import PONG, BrokenStream, Item, Ping, StreamFramer
 from redoubt.sip.message import MalformedMessage, Request, Response
+from redoubt.sip.neighbours import Neighbours
 from redoubt.sip.outbound import Outbound
 from redoubt.sip.resolver import NextHops, Resolver
 from redoubt.sip.server_edge import Edge, Entrance
 from redoubt.sip.server_table import ServerTable
 from redoubt.sip.service import Context, Exchange, Service
-from redoubt.sip.stack_wire import Wire
+from redoubt.sip.stack_wire import Wire, named
 from redoubt.sip.transaction import Surroundings
 from redoubt.sip.transaction_timers import Lanes
 from redoubt.transport.connection import Connection, StreamReceiver
 from redoubt.transport.connections import Connections
 from redoubt.transport.flow import Address, Clear, Flow, FlowFailed, Security, TrustedAddress, Zone
+from redoubt.transport.handshakes import Handshakes
 from redoubt.transport.listen import Listen
 from redoubt.transport.tls import TlsSettings, peer_of
 from redoubt.transport.udp import OnDatagram, UdpEndpoint
@@ -38,10 +40,12 @@ class Stack:
         tls: TlsSettings | None = None,
         sent_by_host: str | None = None,
         connections: Connections | None = None,
+        neighbours: Neighbours | None = None,
     ) -> None:
         self.context = context
         self._trusted_nodes = trusted_nodes
         self._tls = tls
+        self._neighbours = neighbours
         self._wire = Wire(context)
         self._lanes = Lanes()
         around = Surroundings(self._lanes, self._wire.send)
@@ -49,12 +53,13 @@ class Stack:
         self._dialled = Entrance(_nobody)
         self._dialled_zone: Zone | None = None
         accept = partial(self._accept, self._dialled)
-        self._flows = ClientFlows(self.connections, accept, self._vouch_stream, tls, sent_by_host)
+        self._flows = ClientFlows(self.connections, accept, self._vouch_stream, tls, sent_by_host, neighbours)
         self._clients = ClientTable(context, around, self._flows)
         self._servers = ServerTable(around)
-        self._edge = Edge(context, self._wire, around, self._clients, self._flows, self._servers)
+        self._edge = Edge(context, self._wire, around, self._clients, self._flows, self._servers, neighbours)
         self.resolver: NextHops = resolver or Resolver(context.randomness)
         self.outbound = Outbound(context, self._clients, self._flows, self.resolver, self._wire.send)
+        self._handshakes = Handshakes(self._report)
         self._listening: list[asyncio.Server] = []
 
     async def listen(self, listen: Listen, service: Service) -> Address:
@@ -88,6 +93,7 @@ class Stack:
         self._servers.close()
         self._edge.close()
         self._lanes.close()
+        self._handshakes.close()
         for server in self._listening:
             server.close()
         for endpoint in self._flows.endpoints:
@@ -112,18 +118,17 @@ class Stack:
     # ---- inside
 
     async def _listen_stream(self, listen: Listen, entrance: Entrance) -> Address:
-        context = None
-        if listen.transport == "tls":
-            context = self._tls.server if self._tls is not None else None
-            if context is None:
-                raise ValueError(f"{listen} needs a certificate: configure TLS")
         accept = partial(self._accept, entrance)
-        server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(listen.transport, listen.zone, self.connections, accept, self._vouch_stream),
-            listen.host,
-            listen.port,
-            ssl=context,
-        )
+
+        def make() -> Connection:
+            return Connection(listen.transport, listen.zone, self.connections, accept, self._vouch_stream)
+
+        if listen.transport != "tls":
+            server = await asyncio.get_running_loop().create_server(make, listen.host, listen.port)
+        elif self._tls is not None and self._tls.server is not None:
+            server = await self._handshakes.listen(listen, make, self._tls)
+        else:
+            raise ValueError(f"{listen} needs a certificate: configure TLS")
         self._listening.append(server)
         address: Address = server.sockets[0].getsockname()[:2]
         self._flows.listeners[listen] = address
@@ -135,9 +140,23 @@ class Stack:
             self._dialled_zone, self._dialled.service = zone, service
 
     def _accept(self, entrance: Entrance, flow: Flow) -> StreamReceiver:
+        if flow.zone is Zone.BORDER and self._neighbours is not None:
+            self._meet(flow, self._neighbours)
         return Conversation(self._edge, self._clients, entrance, flow)
 
+    def _meet(self, flow: Flow, neighbours: Neighbours) -> None:
+        """A connection of a border: one that no agreement covers ends, the others stay however long they are idle."""
+        stranger = neighbours.stranger(flow)
+        if stranger:
+            self.context.refused(0, stranger, "RFC 5922 7.4", source=named(flow.remote))
+            flow.close()
+        else:
+            flow.kept = True
+            neighbours.joined(flow)
+
     def _vouch(self, listen: Listen, host: str) -> Security:
+        if listen.zone is Zone.BORDER and self._neighbours is not None:
+            return self._neighbours.vouch(None, host)
         if listen.zone is Zone.CORE and host in self._trusted_nodes:
             return TrustedAddress(host)
         return Clear()
@@ -146,10 +165,14 @@ class Stack:
         if zone is Zone.CORE and remote[0] in self._trusted_nodes:
             return TrustedAddress(remote[0])
         certificate = transport.get_extra_info("peercert")
+        if zone is Zone.BORDER and self._neighbours is not None:
+            return self._neighbours.vouch(peer_of(certificate, frozenset()), remote[0])
         partners = self._tls.partners if self._tls is not None and zone is Zone.CORE else frozenset[str]()
         return peer_of(certificate, partners) or Clear()
 
     def _report(self, what: str, source: str) -> None:
+        if self._neighbours is not None:
+            self._neighbours.failed(source, what)
         self.context.refused(0, what, "RFC 3261 18", source=source)
 
 

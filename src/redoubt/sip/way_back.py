@@ -1,6 +1,6 @@
 """Where a response goes when the connection that its request came on has closed (RFC 3261 18.2.2).
 
-For core nodes only: a phone is reached over the flow that it registered, or not at all (RFC 5626 5.3).
+For core nodes and partners only: a phone is reached over the flow that it registered, or not at all (RFC 5626 5.3).
 """
 
 from redoubt.sip.client_flows import ClientFlows
@@ -43,8 +43,9 @@ class WayBack:
 
 def way_back(flow: Flow, via: Via, flows: ClientFlows, context: Context) -> Flow:
     """The flow for the responses to a request that came on this connection."""
-    if flow.zone is not Zone.CORE or not flow.trusted:
+    name = flows.known_as(flow) or (via.address if flow.zone is Zone.CORE and flow.trusted else "")
+    if not name:
         return flow
-    candidate = Candidate(flow.transport, flow.remote[0], via.port or DEFAULT_PORT[flow.transport], via.address)
+    candidate = Candidate(flow.transport, flow.remote[0], via.port or DEFAULT_PORT[flow.transport], name)
     send = WayBack(flow, candidate, flows, context).send
     return Flow(flow.transport, flow.local, flow.remote, flow.zone, flow.security, send)

@@ -51,6 +51,8 @@ class Connection(asyncio.Protocol):
         self._unsent_octets = unsent_octets
         self._transport: asyncio.Transport | None = None
         self._receiver: StreamReceiver | None = None
+        self.error: Exception | None = None  # why it ended, if not by a close
+        self._early = b""  # came right behind a handshake, before whoever shook hands could tell us
 
     # ---- asyncio
 
@@ -64,16 +66,22 @@ class Connection(asyncio.Protocol):
         )
         if self._keeper.admit(self):
             self._receiver = self._accept(self.flow)
+            early, self._early = self._early, b""
+            if early:
+                self.data_received(early)
         else:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._receiver is not None and self._receiver.received(data):
+        if self.flow is None:
+            self._early += data
+        elif self._receiver is not None and self._receiver.received(data):
             self.has_spoken = True
             self.heard_at = asyncio.get_running_loop().time()
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
+        self.error = error
         receiver, self._receiver = self._receiver, None
         self._keeper.forget(self)
         if receiver is not None:

@@ -1,6 +1,7 @@
 """The connections of a node: reuse, caps by source and in all, an end for the idle (requirement row 96)."""
 
 import asyncio
+import ssl
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from itertools import islice
@@ -8,6 +9,7 @@ from itertools import islice
 from redoubt import limits
 from redoubt.transport.connection import Connection
 from redoubt.transport.flow import Flow
+from redoubt.transport.tls_causes import cause_of
 
 Target = tuple[str, str, int, str]  # transport, host, port, name that TLS must prove
 Report = Callable[[str, str], None]  # what happened, from where
@@ -30,8 +32,8 @@ class Connections:
         self._per_source = per_source
         self._open: OrderedDict[Connection, None] = OrderedDict()
         self._sources: Counter[str] = Counter()
-        self._reusable: dict[Target, Connection] = {}
-        self._targets: dict[Connection, Target] = {}
+        self._reusable: dict[Target, Flow] = {}
+        self._targets: dict[Flow, list[Target]] = {}
         self._sweep_handle: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
@@ -59,27 +61,31 @@ class Connections:
         if connection not in self._open:
             return
         del self._open[connection]
-        if connection.flow is not None:
-            source = connection.flow.remote[0]
-            self._sources[source] -= 1
-            if not self._sources[source]:
-                del self._sources[source]
-        target = self._targets.pop(connection, None)
-        if target is not None and self._reusable.get(target) is connection:
-            del self._reusable[target]
+        flow = connection.flow
+        assert flow is not None
+        source = flow.remote[0]
+        if isinstance(connection.error, ssl.SSLError):  # TLS 1.3 tells of a refused certificate after all
+            self._report(cause_of(connection.error), source)
+        self._sources[source] -= 1
+        if not self._sources[source]:
+            del self._sources[source]
+        for target in self._targets.pop(flow, ()):
+            if self._reusable.get(target) is flow:
+                del self._reusable[target]
 
     def to(self, target: Target) -> Flow | None:
-        """The flow of a connection that was opened to this target before."""
-        connection = self._reusable.get(target)
-        if connection is None or connection.flow is None or connection.flow.is_closed():
-            return None
-        return connection.flow
+        """The flow of an open connection to this target."""
+        flow = self._reusable.get(target)
+        return None if flow is None or flow.is_closed() else flow
 
-    def reuse(self, target: Target, connection: Connection) -> None:
-        """Lets later requests to the target go over this connection (RFC 3261 18)."""
-        if connection in self._open:
-            self._reusable[target] = connection
-            self._targets[connection] = target
+    def reuse(self, target: Target, flow: Flow) -> None:
+        """Lets later requests to the target go over this connection (RFC 3261 18), whoever opened it (RFC 5923 5)."""
+        if flow.is_closed() or self._reusable.get(target) is flow:
+            return
+        targets = self._targets.setdefault(flow, [])
+        if len(targets) < limits.TARGETS_PER_CONNECTION:
+            self._reusable[target] = flow
+            targets.append(target)
 
     def close(self) -> None:
         """Ends all of them."""
@@ -113,7 +119,7 @@ class Connections:
         for connection in list(self._open):
             if connection.flow is not None and connection.flow.kept:
                 continue
-            patient = connection.has_spoken or connection in self._targets
+            patient = connection.has_spoken or connection.flow in self._targets
             allowed_s = limits.STREAM_IDLE_S if patient else limits.STREAM_FIRST_MESSAGE_S
             if now - connection.heard_at >= allowed_s:
                 connection.abort()
