@@ -173,6 +173,22 @@ def test_deregistration_ends_the_sets_after_its_200_had_time_to_arrive() -> None
     virtually(story)
 
 
+def test_the_set_of_a_challenged_deregistration_closes_with_its_own_row_and_carries_no_requests() -> None:
+    async def story(node: Node) -> None:
+        old = node.authenticate()
+        made = node.challenge(over=old)
+        node.associations.received(made)
+        node.associations.concluded(made)
+        assert (made.state, node.heard[-1][3]) == (State.CLOSING, TABLE[State.ANSWERED, Event.CONCLUDED])
+        assert not made.carries_requests and node.associations.outgoing(ALICE) is old
+        node.associations.deregistered(ALICE, IMPU)
+        flow_of(made).send(b"SIP/2.0 200 OK")
+        await after(LINGER_S + 1)
+        assert node.nothing_left
+
+    virtually(story)
+
+
 def test_the_set_stays_while_one_identity_is_registered() -> None:
     async def story(node: Node) -> None:
         made = node.authenticate()

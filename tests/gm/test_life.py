@@ -102,6 +102,14 @@ class Life(RuleBasedStateMachine):
             self.associations.failed(carrier)
             assert all(each.state is state for each, state in others.items())
 
+    @rule(which=numbers)
+    def an_authentication_ends_a_registration(self, which: int) -> None:
+        carrier = self.pick(which, *set(State) - {State.ENDED})
+        if carrier is not None:
+            others = {each: each.state for each in self.associations.sets.values() if each is not carrier}
+            self.associations.concluded(carrier)
+            assert all(each.state is state for each, state in others.items())
+
     @rule(phone=phones, impu=st.sampled_from(["x", "y", "z", None]))
     def a_registration_ends(self, phone: PhoneKey, impu: str | None) -> None:
         self.associations.deregistered(phone, impu)
@@ -144,7 +152,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def the_process_dies_and_another_goes_on(self) -> None:
         """Sets whose authentication succeeded are there again; attempts are not."""
-        living = {self.facts(each) for each in self.live(*LASTING)}
+        living = {self.facts(each) for each in self.live(*LASTING) if each.rank}
         self.associations.leave()
         self.lives += 1
         taken = self.loop.run_until_complete(self.start_again())

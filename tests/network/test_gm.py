@@ -14,6 +14,7 @@ from redoubt.events import Refused
 from redoubt.gm.agreement import AgreementPolicy, Mode
 from redoubt.gm.algorithms import Encryption, Integrity, Suite, expand
 from redoubt.gm.esp import InboundAssociation
+from redoubt.gm.reports import AssociationChanged
 from redoubt.gm.transforms import transform
 from redoubt.network.configuration import from_tree
 from redoubt.network.gm import policy_of
@@ -165,6 +166,18 @@ async def test_a_wrong_response_ends_its_own_attempt_only() -> None:
         assert net.states("alice") == ["in use", "refused"]
         alice.adjust = None
         assert (await bob.message(alice.identity.impu, "still there?")).status == 200
+
+
+async def test_a_deregistration_that_is_challenged_ends_its_own_set_as_one_that_succeeded() -> None:
+    async with field() as net:
+        alice = await net.registered("alice")
+        again = await net.phone("alice", seed=3)
+        again.line.instance, again.line.identity = alice.line.instance, alice.identity
+        assert (await again.deregister()).status == 200
+        await settled()
+        changes = [event for event in net.events(AssociationChanged) if event.number == 2]
+        assert [(event.before, event.after) for event in changes] == [("temporary", "answered"), ("answered", "closing")]
+        assert changes[-1].clause == "TS 24.229 5.1.1.6, 5.2.5.1"
 
 
 async def test_a_card_that_refuses_the_network_leaves_no_temporary_set() -> None:

@@ -155,6 +155,11 @@ class Associations:
         if _is_open(carrier):
             self._apply(carrier, Event.FAILED)
 
+    def concluded(self, carrier: AssociationSet) -> None:
+        """The authentication succeeded and ended a registration: its set has served (TS 24.229 5.1.1.6)."""
+        if carrier.state is State.ANSWERED:
+            self._apply(carrier, Event.CONCLUDED)
+
     def deregistered(self, key: PhoneKey, impu: str | None = None) -> None:
         """One identity's registration ended, or all did; call it once the 200 or NOTIFY has left (TS 24.229 5.2.5)."""
         phone = self.phones.get(key)

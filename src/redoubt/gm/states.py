@@ -16,7 +16,7 @@ class State(Enum):
     ESTABLISHED = "established"  # the 200 made it last; an older set still protects what is sent to the phone
     IN_USE = "in use"  # protects everything
     OLD = "old"  # a newer set is in use: pending transactions end here
-    CLOSING = "closing"  # nothing is registered any more: the last answers leave
+    CLOSING = "closing"  # nothing is registered on it, any more or ever: the last answers leave
     REFUSED = "refused"  # the authentication failed: its answer leaves
     ENDED = "ended"
 
@@ -33,6 +33,7 @@ class Event(Enum):
     COMPLETED = "what was pending on it has been answered"
     RESTARTED = "the phone authenticated anew without protection"
     DEREGISTERED = "the phone's last registration ended"
+    CONCLUDED = "its authentication succeeded and ended a registration"
     FAILED = "its authentication failed"
     REPLACED = "the phone began another attempt"
     EVICTED = "its place was needed"
@@ -72,6 +73,7 @@ TABLE: dict[tuple[State, Event], Row] = {
     (S.TEMPORARY, E.LIFE_ENDED): Row(S.ENDED, L.END, "TS 24.229 5.2.2.2, reg-await-auth"),
     (S.ANSWERED, E.MESSAGE): Row(S.ANSWERED, L.KEEP, "RFC 3261 17.1.2"),
     (S.ANSWERED, E.AUTHENTICATED): Row(S.ESTABLISHED, L.GRANT, "TS 24.229 5.2.2.2, 5.1.1.5.1"),
+    (S.ANSWERED, E.CONCLUDED): Row(S.CLOSING, L.LINGER, "TS 24.229 5.1.1.6, 5.2.5.1"),
     (S.ANSWERED, E.FAILED): Row(S.REFUSED, L.LINGER, "TS 33.203 7.3.1"),
     (S.ANSWERED, E.EXHAUSTED): Row(S.ENDED, L.END, "RFC 4303 3.3.3"),
     (S.ANSWERED, E.LIFE_ENDED): Row(S.ENDED, L.END, "TS 24.229 5.2.2.2, reg-await-auth"),

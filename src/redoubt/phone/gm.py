@@ -134,6 +134,10 @@ class PhoneGm:
     def failed(self, made: AssociationSet) -> None:
         self.associations.failed(made)
 
+    def concluded(self, made: AssociationSet) -> None:
+        """A 200 came on it that ended the registration."""
+        self.associations.concluded(made)
+
     def deregistered(self) -> None:
         self.associations.deregistered(self._key)
 

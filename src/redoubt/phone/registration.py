@@ -263,7 +263,7 @@ class Registration:
         if expires_s and carrier is not None:
             return gm.registered(carrier, self._line.identity.impu, expires_s)
         if run.made is not None:
-            gm.failed(run.made)
+            gm.concluded(run.made)
         gm.deregistered()
         return not expires_s
 

@@ -6,6 +6,7 @@ things happen to it is decided here and in registration.py.
 
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from redoubt.gm.admission import Admission, Attempt
 from redoubt.gm.agreement import (
@@ -165,7 +166,10 @@ class Gm:
             pending = self.associations.pending(asked.phone, asked.call_id)
             carrier = pending if pending is not None and pending.address == asked.address else None
         if carrier is not None and carrier.state in OPEN:
-            self._fail_once_sent(carrier, exchange)
+            if response.is_success:
+                exchange.after_sent(partial(self._conclude, carrier))
+            else:
+                self._fail_once_sent(carrier, exchange)
 
     def deregistered(self, phone: PhoneKey, impu: str) -> None:
         """The last binding of an identity at a phone has ended."""
@@ -236,6 +240,9 @@ class Gm:
         mode = self._policy.mode_for(behind_nat)
         assert mode is not None  # a set with that mode is there
         return choose(self._policy, mode, mechanisms_of(client))
+
+    async def _conclude(self, carrier: AssociationSet) -> None:
+        self.associations.concluded(carrier)
 
     def _fail_once_sent(self, carrier: AssociationSet, exchange: Exchange) -> None:
         async def fail() -> None:
