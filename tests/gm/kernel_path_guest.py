@@ -13,6 +13,8 @@ import subprocess
 from collections.abc import Callable, Coroutine
 from functools import partial
 
+from msgspec.structs import replace
+
 from redoubt.gm.admission import Admission
 from redoubt.gm.agreement import STRENGTH, Agreement, AgreementPolicy, Ends, Mode, server_list
 from redoubt.gm.algorithms import Suite, expand
@@ -238,7 +240,7 @@ async def behind_nat(suite: Suite, addresses: tuple[str, str], child: Child) -> 
     await asyncio.wait_for(first.came.wait(), 20)
     first.associations.registered(begun, "sip:alice@ims.test", 600)
     bob, bobs, ours = PhoneKey("bob@ims.test", "phone"), Ends(7001, 7002, 32_000, 32_001), Ends(8001, 8002, 6101, 6100)
-    half_open = dataclasses.replace(
+    half_open = replace(
         beginning(suite, there, BEHIND_NAT, Mode.UDP_TUNNEL), phone=bob,
         agreement=Agreement(suite, Mode.UDP_TUNNEL, bobs, ours, "", ""),
     )  # fmt: skip
@@ -276,9 +278,9 @@ def leftovers(
     except EndsTaken:
         collided = True
     agreement = Agreement(
-        suite, Mode.TRANSPORT, dataclasses.replace(PHONE_ENDS, spi_c=5003, spi_s=5004), OTHER_ENDS, "", ""
+        suite, Mode.TRANSPORT, replace(PHONE_ENDS, spi_c=5003, spi_s=5004), OTHER_ENDS, "", ""
     )
-    back = associations.begin(dataclasses.replace(beginning(suite, there, there), agreement=agreement))
+    back = associations.begin(replace(beginning(suite, there, there), agreement=agreement))
     beside = len(xfrm.states())
     associations.ended(back, Event.REPLACED)
     usage = dataclasses.astuple(path.usage(begun))

@@ -8,8 +8,10 @@ goes on. Every hour each registered phone must be reached under protection.
 import asyncio
 import random
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+
+from msgspec.structs import replace
 
 from redoubt.gm.admission import Admission, Attempt
 from redoubt.gm.agreement import Agreement, AgreementPolicy, Ends, Mode, accept, choose, client_list, written

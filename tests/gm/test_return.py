@@ -1,8 +1,7 @@
 """A phone that forgot everything comes back from the ports that it had: reboot, flight mode (TS 33.203 7.4.1, 7.5)."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from redoubt.gm.admission import Attempt
 from redoubt.gm.agreement import Mode, choose, client_list, written

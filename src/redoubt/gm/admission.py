@@ -4,7 +4,8 @@ TS 33.203 7.1, 7.4 and 7.5. An attempt that has proved nothing never costs a set
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from redoubt.gm.agreement import Agreement, AgreementPolicy, Offer, server_list
 from redoubt.gm.algorithms import expand
@@ -18,8 +19,7 @@ from redoubt.secret import Secret
 from redoubt.sip.errors import SipError
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True, gc=False):
     """A challenge that is about to go to a phone (SM6), and what its REGISTER (SM1) said.
 
     `over` is the set that carried the REGISTER. `address` is where it came from, `inner` what the phone calls itself:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from msgspec import Struct
+
 from redoubt.gm.algorithms import SOUND_SUITES, Encryption, Integrity, Suite
 from redoubt.gm.esp import RESERVED_SPIS
 from redoubt.sip.errors import SipError
@@ -37,8 +39,7 @@ class Mode(StrEnum):
     UDP_TUNNEL = "UDP-enc-tun"  # behind a NAT, Annex M
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(Struct, frozen=True, gc=False):
     """The SPIs and ports of whoever wrote the header: they name its inbound associations (Annex H)."""
 
     spi_c: int
@@ -55,8 +56,7 @@ class Ends:
             raise ValueError(f"ports {ports} are equal or not for protection (TS 33.203 7.1)")
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True, gc=False):
     """One usable mechanism of a header."""
 
     suite: Suite
@@ -65,8 +65,7 @@ class Offer:
     q: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Agreement:
+class Agreement(Struct, frozen=True, gc=False):
     """What both ends settled for one association set, and the lists that they must repeat, as text."""
 
     suite: Suite
@@ -161,7 +160,7 @@ _MODES = {mode.value.lower(): mode for mode in Mode}
 
 def _said(mechanism: SecurityMechanism) -> dict[str, str]:
     """What its parameters mean: neither case nor quotes do."""
-    return {name: unquote(value).lower() if value is not None else "" for name, value in mechanism.params}
+    return {name: unquote(value.lower()) if value else "" for name, value in mechanism.params}
 
 
 # ---- the network's end

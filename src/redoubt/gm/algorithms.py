@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from hmac import digest
 
+from msgspec import Struct
+
 from redoubt.secret import Secret
 
 
@@ -64,8 +66,7 @@ SOUND_SUITES = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class EspKeys:
+class EspKeys(Struct, frozen=True, gc=False):
     """IK_ESP and CK_ESP of one association set; `salt` is that of the GCM or GMAC nonce, else empty."""
 
     integrity: Secret

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
 
+from msgspec import Struct
+
 from redoubt.gm.agreement import Agreement
 from redoubt.gm.algorithms import EspKeys
 from redoubt.gm.ledger import Slot
@@ -107,8 +109,7 @@ class Path(Protocol):
         """The counters of a living set."""
 
 
-@dataclass(frozen=True, slots=True)
-class Beginning:
+class Beginning(Struct, frozen=True, gc=False):
     """What an authentication begins with: whose it is, what was agreed, under which keys."""
 
     phone: PhoneKey

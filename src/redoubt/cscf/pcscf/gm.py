@@ -5,8 +5,10 @@ things happen to it is decided here and in registration.py.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
 from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from redoubt.gm.admission import Admission, Attempt
 from redoubt.gm.agreement import (
@@ -43,8 +45,7 @@ NO_CREDENTIALS = Credentials("Digest")
 OPEN = (State.TEMPORARY, State.ANSWERED)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(Struct, frozen=True, gc=False):
     """What a REGISTER says of protection. `carrier` is the set that it came on, `offer` what a new one would be."""
 
     carrier: AssociationSet | None
@@ -57,8 +58,7 @@ class Asked:
     offer: Offer | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Keys:
+class Keys(Struct, frozen=True, gc=False):
     """What a challenge held for the P-CSCF (TS 24.229 7.2A.1)."""
 
     nonce: str
