@@ -78,7 +78,15 @@ RETRY_AFTER_S = (5, 15)  # spread, so that those who were turned away don't come
 CANDIDATES = 8  # tried for one request
 DNS_CACHE_ENTRIES = 4_096
 DNS_CACHE_S = (1.0, 3_600.0)  # a TTL below or above counts as this
-DNS_QUERY_S = 5.0
+DNS_NOTHING_S = (1.0, 300.0)  # the same for the answer that there is nothing (RFC 2308 5)
+DNS_FAILED_S = 5.0  # no answer counts so long: a flood of calls does not become a flood of questions (RFC 2308 7)
+DNS_QUERY_S = 5.0  # with all servers and repetitions
+DNS_TRY_S = 1.5  # until a question is repeated
+DNS_TRIES = 2  # by UDP, of one server
+DNS_QUESTIONS = 512  # waiting for an answer at a time; each holds a socket
+DNS_MISFITS = 16  # datagrams that answer a question wrongly, until it goes by TCP: a forger has so many guesses
+DNS_UDP_OCTETS = 1232  # of an answer by UDP: never fragmented (RFC 9715)
+DNS_IDLE_S = 15.0  # a connection to a name server without questions
 REFUSED_TCP_S = 60.0  # how long a next hop that refuses TCP is sent large requests over UDP without asking again
 
 # P-CSCF. A phone holds a call, one waiting and its subscriptions; a conference server some dozens.
@@ -170,3 +178,15 @@ TRACED_WAITING = 10_000  # messages for one `redoubt trace` that is slow to read
 # Security gateways (Za).
 VICI_MESSAGE_OCTETS = 512 * 1024  # the longest that strongSwan sends on its control socket
 GATEWAY_ATTEMPTS_REMEMBERED = 1_024  # IKE attempts of strangers and partners, by charon's number, until said why not
+
+# The border. A token outlives what it was made for: the longest registration (SCscfConfig.max_expires) is 6.9 days.
+HIDING_TOKEN_S = 8 * 24 * 3600
+HIDING_KEYS = 64  # of one ring: a rotation every three hours of the time that tokens live
+
+# Media. An audio call takes four ports towards each side; the range of [media] ports is what usually ends first.
+MEDIA_SESSIONS = 20_000
+MEDIA_STREAMS_PER_SESSION = 8  # audio, video, text, screen, and room: each is four sockets
+MEDIA_STREAMS_AHEAD = 2  # opened when a call begins without an offer: audio and video
+MEDIA_PACKET_OCTETS = 2_048  # above what any link carries whole; RTP is not sent in fragments
+MEDIA_LATCH_S = 30.0  # after a description, for the first packet through a NAT: phones send one at once, or on answer
+MEDIA_DIALOGS_PER_CALL = 16  # forks of one INVITE whose descriptions are followed

@@ -1,0 +1,199 @@
+"""Tokens: what stands outside for addresses of this network's nodes (TS 33.203 6.4, TS 24.229 5.10.4).
+
+A token is sealed under the newest key of the ring with fresh randomness, so that two of one node have nothing in
+common; it says when it was made, and is bound to its purpose and to the partner that it is given to. Its length is one
+of few, whatever is in it. Octets that differ in any way from what was sealed are a 400, the same for every cause.
+
+`gcm` is AES-128-GCM; `cbc` is AES-128-CBC with a random IV as the specification has it, and over it an HMAC that is
+looked at before anything is decrypted (the specification leaves integrity out; without it CBC is a padding oracle).
+"""
+
+import asyncio
+import binascii
+import hmac
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Callable, Iterable
+from enum import Enum
+from hashlib import blake2b
+from pathlib import Path
+from typing import Literal
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from redoubt.border.hiding_keys import HidingKey, Ring, read_ring
+from redoubt.config import ConfigError
+from redoubt.limits import HIDING_TOKEN_S
+from redoubt.sip.errors import SipError
+from redoubt.sip.service import Context
+
+Mode = Literal["gcm", "cbc"]
+GCM, CBC = 1, 2  # the first octet of a token
+HEAD_OCTETS = 3  # mode and number of the key
+NONCE_OCTETS, IV_OCTETS, TAG_OCTETS = 12, 16, 16
+TIME_OCTETS = 4
+ENTRY_OCTETS = 128  # an entry is filled up to a multiple: names of nodes that differ in length hide alike
+# What a token may hold, time and filling included: the usual three or four entries are in the smallest. Whole blocks
+# of AES, so that CBC needs no padding of its own. The largest makes a header line of 5.6 kB.
+SIZES = (528, 1040, 2064, 4112)
+LOOKS_AFRESH_S = 1.0  # how often the file of the ring is looked at
+
+
+class Purpose(Enum):
+    """What a token stands for; one of a kind is not taken for another."""
+
+    ROUTE = b"route"  # entries of Record-Route, Path and Service-Route, in the order in which a request visits them
+    TARGET = b"target"  # a URI of a node: Contact, From
+    VIA = b"via"
+
+
+class Hiding:
+    """Seals and opens. `ring` is asked for whenever it may have changed: another border node's operator rotates."""
+
+    def __init__(self, context: Context, mode: Mode, realm: str, ring: Callable[[], Ring]) -> None:
+        self._context = context
+        self._mode = GCM if mode == "gcm" else CBC
+        self._realm = realm.encode()
+        self._ring = ring
+        self._known: Ring = ()
+        self._ciphers: dict[int, Ciphers] = {}
+        self._looks_at = 0.0
+        self._look()
+
+    def seal(self, purpose: Purpose, partner: str, entries: Iterable[str]) -> str:
+        """A token of characters that a user part, a parameter and a branch may have. Raises SipError 500."""
+        self._look_if_due()
+        now_s = self._context.clock.now()
+        plain = int(now_s).to_bytes(TIME_OCTETS, "big") + _filled(entries)
+        size = next((size for size in SIZES if size >= len(plain)), 0)
+        if not size:
+            raise SipError(500, "what is to be hidden is longer than a token may be", "TS 33.203 6.4")
+        key = self._sealing(now_s)
+        head = self._mode.to_bytes(1, "big") + key.number.to_bytes(2, "big")
+        sealed = self._ciphers[key.number].seal(
+            self._mode, plain.ljust(size, b"\0"), self._bound(purpose, partner, head), self._context.randomness.octets
+        )
+        return urlsafe_b64encode(head + sealed).rstrip(b"=").decode()
+
+    def open(self, purpose: Purpose, partner: str, token: str) -> list[str]:
+        """What was sealed. Raises SipError 400 for anything else, with the same words for every cause."""
+        self._look_if_due()
+        octets = _octets(token)
+        head, number = octets[:HEAD_OCTETS], int.from_bytes(octets[1:HEAD_OCTETS], "big")
+        ciphers = self._ciphers.get(number)
+        plain = b""
+        if ciphers is not None and head[0] in (GCM, CBC):
+            checks = self._context.enforces("hiding-mac")
+            plain = ciphers.open(head[0], octets[HEAD_OCTETS:], self._bound(purpose, partner, head), checks)
+        made_s = int.from_bytes(plain[:TIME_OCTETS], "big")
+        if not plain or made_s + HIDING_TOKEN_S < self._context.clock.now():
+            raise SipError(400, f"a token that {partner} sent was forged, changed or is too old", "TS 33.203 6.4")
+        text = plain[TIME_OCTETS:].decode("utf-8", "surrogateescape")
+        return [entry for piece in text.split("\n") if (entry := piece.rstrip("\0"))]
+
+    # ---- inside
+
+    def _bound(self, purpose: Purpose, partner: str, head: bytes) -> bytes:
+        return b"\0".join((head, purpose.value, partner.encode("utf-8", "surrogateescape"), self._realm))
+
+    def _sealing(self, now_s: float) -> HidingKey:
+        """The newest key whose time has come; all nodes change to a new one at once."""
+        come = [key for key in self._known if key.since_s <= now_s]
+        return max(come or self._known, key=lambda key: key.since_s)
+
+    def _look_if_due(self) -> None:
+        if asyncio.get_running_loop().time() >= self._looks_at:
+            try:
+                self._look()
+            except ConfigError as fault:
+                self._context.notice("alarm", f"the keys of topology hiding: {fault}", "the keys known so far serve on")
+
+    def _look(self) -> None:
+        self._looks_at = asyncio.get_running_loop().time() + LOOKS_AFRESH_S
+        ring = self._ring()
+        if ring is not self._known:
+            self._known = ring
+            self._ciphers = {key.number: Ciphers(key) for key in ring}
+
+
+class Ciphers:
+    """One key's ciphers; each algorithm has a key of its own."""
+
+    __slots__ = ("_cbc", "_gcm", "_mac")
+
+    def __init__(self, key: HidingKey) -> None:
+        self._gcm = AESGCM(_derived(key, b"gcm"))
+        self._cbc = algorithms.AES(_derived(key, b"cbc"))
+        self._mac = _derived(key, b"mac")
+
+    def seal(self, mode: int, plain: bytes, bound: bytes, draw: Callable[[int], bytes]) -> bytes:
+        if mode == GCM:
+            nonce = draw(NONCE_OCTETS)
+            return nonce + self._gcm.encrypt(nonce, plain, bound)
+        iv = draw(IV_OCTETS)
+        encryptor = Cipher(self._cbc, modes.CBC(iv)).encryptor()
+        sealed = iv + encryptor.update(plain) + encryptor.finalize()
+        return sealed + self._tag(sealed, bound)
+
+    def open(self, mode: int, octets: bytes, bound: bytes, checks: bool = True) -> bytes:
+        """The plain octets, b"" if these were not sealed so."""
+        if mode == GCM:
+            try:
+                return self._gcm.decrypt(octets[:NONCE_OCTETS], octets[NONCE_OCTETS:], bound)
+            except (InvalidTag, ValueError):
+                return b""
+        sealed, tag = octets[:-TAG_OCTETS], octets[-TAG_OCTETS:]
+        if not hmac.compare_digest(tag, self._tag(sealed, bound)) and checks:
+            return b""
+        if len(sealed) <= IV_OCTETS or len(sealed) % IV_OCTETS:
+            return b""
+        decryptor = Cipher(self._cbc, modes.CBC(sealed[:IV_OCTETS])).decryptor()
+        return decryptor.update(sealed[IV_OCTETS:]) + decryptor.finalize()
+
+    def _tag(self, sealed: bytes, bound: bytes) -> bytes:
+        return hmac.digest(self._mac, bound + sealed, "sha256")[:TAG_OCTETS]
+
+
+class RingFile:
+    """The ring of a file, read again when the file is another. Raises ConfigError."""
+
+    __slots__ = ("_path", "_ring", "_seen")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._seen: tuple[int, int] | None = None
+        self._ring: Ring = ()
+
+    def __call__(self) -> Ring:
+        try:
+            status = self._path.stat()
+            seen = (status.st_mtime_ns, status.st_ino)
+        except OSError:
+            seen = None
+        if seen is None or seen != self._seen:
+            self._ring, self._seen = read_ring(self._path), seen
+        return self._ring
+
+
+def _derived(key: HidingKey, what: bytes) -> bytes:
+    """BLAKE2b with a key and a purpose is a key derivation (RFC 7693 2.9)."""
+    return blake2b(key=key.secret.reveal(), person=what, digest_size=16).digest()
+
+
+def _filled(entries: Iterable[str]) -> bytes:
+    """Entries as lines, each filled up."""
+    lines = []
+    for entry in entries:
+        octets = entry.encode("utf-8", "surrogateescape")
+        lines.append(octets.ljust(-(-(len(octets) + 1) // ENTRY_OCTETS) * ENTRY_OCTETS - 1, b"\0"))
+    return b"\n".join(lines)
+
+
+def _octets(token: str) -> bytes:
+    """Base64 that could not be written otherwise: each character counts. b"..." of nothing known for other text."""
+    try:
+        octets = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+    except (binascii.Error, ValueError):
+        return bytes(HEAD_OCTETS)
+    return octets if urlsafe_b64encode(octets).rstrip(b"=").decode() == token else bytes(HEAD_OCTETS)

@@ -1,0 +1,155 @@
+"""One request on its way through the border, for what its responses must be measured against (TS 24.229 5.10.4).
+
+What a response must bring back unchanged (Via, Record-Route up to here, Path, From, To: RFC 3261 16.7) is put back from
+what the request had, whatever the other side made of it.
+"""
+
+from redoubt.border.topology import Topology, entries_of
+from redoubt.ndm.partners import Partner
+from redoubt.sip.fields import FROM, TO, Field
+from redoubt.sip.headers.addresses import NameAddr, parse_contact
+from redoubt.sip.message import Message, Request, Response
+
+DIALOG_FORMING = frozenset(("INVITE", "SUBSCRIBE", "REFER"))  # RFC 3261 12, RFC 6665, RFC 3515
+
+
+class Outward:
+    """A request of this network to a partner: hidden in place when made."""
+
+    __slots__ = ("_from", "_path", "_routes", "_shown", "_to", "_topology", "_vias", "partner")
+
+    def __init__(self, topology: Topology, partner: Partner, request: Request) -> None:
+        self._topology = topology
+        self.partner = partner
+        self._vias = request.all("Via")
+        self._from, self._to = request.get("From") or "", request.get("To") or ""
+        self._routes: list[str] = []
+        self._shown: list[str] = []
+        self._path: list[str] = []
+        request.replace("Via", topology.outer_via(self._vias, partner))
+        if request.has("Record-Route") or request.method in DIALOG_FORMING:
+            self._routes = entries_of(request, "Record-Route")
+            self._shown = topology.outer_routes(self._routes, partner)
+            request.replace("Record-Route", self._shown)
+        if request.method == "REGISTER":
+            self._path = request.all("Path")
+            request.replace("Path", topology.outer_routes(entries_of(request, "Path"), partner))
+        if topology.hides:
+            hide_targets(request, topology, partner)
+            _hide_party(request, FROM, topology, partner)
+
+    def back(self, response: Response) -> None:
+        """A response of the partner, as nodes inside need it."""
+        if response.all("Via") != self._vias:
+            response.replace("Via", self._vias)
+        if response.get("From") != self._from:
+            response.set("From", self._from)
+        self._restore_to(response)
+        if self._shown and response.has("Record-Route"):
+            response.replace("Record-Route", self._restored(entries_of(response, "Record-Route")))
+        if response.has("Path"):
+            response.replace("Path", self._path)
+        if response.has("Service-Route"):  # requests of the visitor come this way (TS 24.229 5.10.2.2)
+            response.push("Service-Route", self._topology.entry(self.partner))
+
+    def _restored(self, routes: list[str]) -> list[str]:
+        """Record-Route with what is inside this border in the clear; beyond it as the partner's nodes wrote it."""
+        mine = self._shown[0]
+        beyond = routes[: routes.index(mine)] if mine in routes else []
+        return [*beyond, self._topology.entry(self.partner), *self._routes]
+
+    def _restore_to(self, response: Response) -> None:
+        """To is the caller's, with the tag of who answers (RFC 3261 8.2.6.2)."""
+        to = response.get("To") or ""
+        if to == self._to or to.startswith(f"{self._to};tag="):
+            return
+        tag = response.to.tag
+        response.set("To", self._to if tag is None or ";tag=" in self._to else f"{self._to};tag={tag}")
+
+
+class Inward:
+    """A request of a partner to this network: its own tokens opened in place when made. Raises SipError 400."""
+
+    __slots__ = ("_entry", "_from", "_path", "_routes", "_to", "_topology", "_vias", "partner", "way")
+
+    def __init__(self, topology: Topology, partner: Partner, request: Request) -> None:
+        self._topology = topology
+        self.partner = partner
+        self._vias = request.all("Via")
+        self._from, self._to = request.get("From") or "", request.get("To") or ""
+        self._routes = request.all("Record-Route")
+        self._path = request.all("Path")
+        self._entry = topology.entry(partner)
+        self.way = opened_way(request, topology, partner)  # the entries inside that a token of ours named
+        target = topology.inner_target(request.request_uri, partner)
+        if target is not request.request_uri:
+            request.uri = str(target)
+        to = request.to
+        if topology.is_own(to.uri):
+            request.put(TO, NameAddr(to.display, topology.inner_target(to.uri, partner), to.params))
+        if request.method in DIALOG_FORMING:
+            request.push("Record-Route", self._entry)
+        elif request.method == "REGISTER":
+            request.push("Path", self._entry)
+
+    def back(self, response: Response) -> None:
+        """A response of this network, as the partner may see it."""
+        topology, partner = self._topology, self.partner
+        if response.all("Via") != self._vias:
+            response.replace("Via", self._vias)
+        if response.get("From") != self._from:
+            response.set("From", self._from)
+        if response.has("Record-Route"):
+            response.replace("Record-Route", self._shown(entries_of(response, "Record-Route")))
+        if response.has("Path"):
+            response.replace("Path", self._path)
+        if response.has("Service-Route"):
+            response.replace("Service-Route", topology.outer_routes(entries_of(response, "Service-Route"), partner))
+        if topology.hides:
+            hide_targets(response, topology, partner)
+            tag = response.to.tag
+            if ";tag=" not in self._to and tag is not None:
+                response.set("To", f"{self._to};tag={tag}")
+            elif response.get("To") != self._to:
+                response.set("To", self._to)
+
+    def _shown(self, routes: list[str]) -> list[str]:
+        """What is beyond this border, seen from the partner, hidden; what its own nodes wrote as it was."""
+        if self._entry not in routes:
+            return self._topology.outer_routes(routes, self.partner, as_route=False) + self._routes
+        inside = routes[: routes.index(self._entry)]
+        return self._topology.outer_routes(inside, self.partner, as_route=False) + self._routes
+
+
+def opened_way(request: Request, topology: Topology, partner: Partner) -> list[str]:
+    """Takes the border's own entry off the Route, and puts what it hid in its place. Raises SipError 400."""
+    entries = entries_of(request, "Route")
+    if not entries:
+        return []
+    top = NameAddr.parse(entries[0]).uri
+    if not topology.is_own(top):
+        return []
+    hidden = topology.revealed(top, partner)
+    request.replace("Route", [*hidden, *entries[1:]])
+    return hidden
+
+
+def hide_targets(message: Message, topology: Topology, partner: Partner) -> None:
+    """Addresses of nodes where a user's would stand: an S-CSCF that notifies, a P-CSCF that watches."""
+    for name in ("Contact", "P-Asserted-Identity"):
+        if any(topology.may_name_node(line) for line in message.all(name)):
+            addresses = [parse_contact(entry) for entry in entries_of(message, name)]
+            shown = [topology.outer_target(one, partner) if isinstance(one, NameAddr) else one for one in addresses]
+            message.replace(name, [str(one) for one in shown])
+
+
+def _hide_party(request: Request, field: Field[NameAddr], topology: Topology, partner: Partner) -> None:
+    """From of a node that speaks for itself."""
+    line = request.get(field.name)
+    if line is None or not topology.may_name_node(line):
+        return
+    shown = topology.outer_target(request.need(field), partner)
+    if shown is not request.need(field):
+        request.put(field, shown)
+
+

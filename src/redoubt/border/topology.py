@@ -1,0 +1,146 @@
+"""What a message says of this network's nodes, and what stands in its place outside (TS 24.229 5.10.4).
+
+Consecutive entries of own nodes in Record-Route, Path and Service-Route become one token, which is the user part of
+the border's own entry; all Vias become one; a node's URI becomes one at the border. So nothing outside has a number,
+order or name of what is inside.
+"""
+
+from collections.abc import Iterable, Sequence
+from ipaddress import IPv6Address
+from urllib.parse import quote, unquote
+
+from redoubt.border.hiding import Hiding, Purpose
+from redoubt.ndm.partners import Partner
+from redoubt.sip.errors import SipError
+from redoubt.sip.grammar import split_list
+from redoubt.sip.headers.addresses import NameAddr
+from redoubt.sip.message import Message
+from redoubt.sip.uri import SipUri, Uri, parse_uri
+
+
+class Topology:
+    """`own` is the border's host name, `nodes` are names and IP addresses of nodes; all below the realm are, too.
+
+    Without `hiding` everything stays as it is, but for the border's own entries.
+    """
+
+    def __init__(self, realm: str, own: str, hiding: Hiding | None, nodes: Iterable[str] = ()) -> None:
+        self.own = own.lower()
+        self.realm = realm.lower()
+        self._below = f".{self.realm}"
+        self._nodes = frozenset([node.lower().strip("[]") for node in nodes])
+        self._others = tuple([node for node in self._nodes if not node.endswith(self._below)])
+        self._hiding = hiding
+        self._marked = f";tokenized-by={self.realm}"
+
+    @property
+    def hides(self) -> bool:
+        return self._hiding is not None
+
+    # ---- whose a host is
+
+    def is_own(self, uri: Uri) -> bool:
+        """Whether it names the border itself."""
+        return isinstance(uri, SipUri) and uri.host == self.own
+
+    def is_node(self, host: str) -> bool:
+        """Whether a host is a node inside, about which nobody outside is told."""
+        if host == self.own:
+            return False
+        return host.endswith(self._below) or host in self._nodes or (host[0] == "[" and _bare(host) in self._nodes)
+
+    def may_name_node(self, text: str) -> bool:
+        """Whether it is worth while to read a value closely."""
+        return self._below in text or any(node in text for node in self._others)
+
+    # ---- entries of routes
+
+    def entry(self, partner: Partner) -> str:
+        """The border's own entry for nodes inside: it says to whom requests go on."""
+        return f"<sip:{quote(partner.name, safe='')}@{self.own};lr>"
+
+    def named_in(self, uri: Uri) -> str:
+        """The partner whom an own entry names, "" if none."""
+        return unquote(uri.user or "") if isinstance(uri, SipUri) else ""
+
+    def outer_entry(self, entries: Sequence[str], partner: Partner) -> str:
+        """The border's own entry for a partner, with what is hidden behind it."""
+        if self._hiding is None:
+            return f"<sip:{self.own};lr>"
+        return f"<sip:{self._hiding.seal(Purpose.ROUTE, partner.name, entries)}@{self.own};lr{self._marked}>"
+
+    def outer_routes(self, entries: Sequence[str], partner: Partner, *, as_route: bool = True) -> list[str]:
+        """Entries as the partner sees them, the border's own first or merged with what is hidden.
+
+        A request visits hidden entries in the order of a Route; in a Record-Route of a response they stand the other
+        way round (RFC 3261 12.1.2), which `as_route=False` says.
+        """
+        if self._hiding is None:
+            return [self.outer_entry((), partner), *entries] if as_route else [*entries, self.outer_entry((), partner)]
+        at = 0
+        while at < len(entries) and self._is_ours(entries[at]):
+            at += 1
+        hidden = entries[:at] if as_route else entries[:at][::-1]
+        return [self.outer_entry(hidden, partner), *self._foreign(entries[at:], partner)]
+
+    def revealed(self, uri: Uri, partner: Partner) -> list[str]:
+        """What is hidden behind an own entry that the partner sends back. Raises SipError 400."""
+        if self._hiding is None or not isinstance(uri, SipUri) or uri.user is None:
+            return []
+        return self._hiding.open(Purpose.ROUTE, partner.name, uri.user)
+
+    def _foreign(self, entries: Sequence[str], partner: Partner) -> list[str]:
+        """Entries of others, as they are; what is ours among them, in tokens."""
+        found: list[str] = []
+        hidden: list[str] = []
+        for entry in entries:
+            if self._is_ours(entry):
+                hidden.append(entry)
+                continue
+            if hidden:
+                found.append(self.outer_entry(hidden, partner))
+                hidden = []
+            found.append(entry)
+        return [*found, self.outer_entry(hidden, partner)] if hidden else found
+
+    def _is_ours(self, entry: str) -> bool:
+        uri = NameAddr.parse(entry).uri
+        return isinstance(uri, SipUri) and (uri.host == self.own or self.is_node(uri.host))
+
+    # ---- Vias
+
+    def outer_via(self, vias: Sequence[str], partner: Partner) -> list[str]:
+        """All Vias as one. The way back is kept with the exchange, so what the token holds is for operators to read."""
+        if self._hiding is None:
+            return list(vias)
+        token = self._hiding.seal(Purpose.VIA, partner.name, vias)
+        return [f"SIP/2.0/TCP {self.own};branch=z9hG4bK{token}{self._marked}"]
+
+    # ---- URIs of nodes
+
+    def outer_target(self, address: NameAddr, partner: Partner) -> NameAddr:
+        """A node's address as the partner sees it; any other as it is."""
+        uri = address.uri
+        if self._hiding is None or not isinstance(uri, SipUri) or not self.is_node(uri.host):
+            return address
+        token = self._hiding.seal(Purpose.TARGET, partner.name, (str(uri),))
+        hidden = SipUri("sip", token, None, self.own, None, (("tokenized-by", self.realm),))
+        return NameAddr(None, hidden, address.params)
+
+    def inner_target(self, uri: Uri, partner: Partner) -> Uri:
+        """The node's URI that a partner sends back, any other as it is. Raises SipError 400."""
+        if self._hiding is None or not isinstance(uri, SipUri) or uri.host != self.own or uri.user is None:
+            return uri
+        found = self._hiding.open(Purpose.TARGET, partner.name, uri.user)
+        if len(found) != 1:
+            raise SipError(400, "a token holds no URI", "TS 24.229 5.10.4")
+        return parse_uri(found[0])
+
+
+def entries_of(message: Message, name: str) -> list[str]:
+    """The entries of a header of routes, one by one, as text."""
+    return [entry for line in message.all(name) for entry in split_list(line)]
+
+
+def _bare(host: str) -> str:
+    return IPv6Address(host.strip("[]")).compressed

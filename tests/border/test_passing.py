@@ -1,0 +1,92 @@
+"""Requests pass the border both ways, and find their way back (TS 24.229 5.10.2, 5.10.3)."""
+
+from redoubt.sip.message import Request, Response
+
+from .edge import OTHER, PEER, VIAS, Edge, from_partner, invite, tls
+
+CORE_ROUTES = (("Record-Route", "<sip:scscf1.home1.net;lr>"), ("Record-Route", "<sip:abc@pcscf.home1.net;lr>"))
+
+
+def answered_with(*routes: str) -> object:
+    """A callee whose proxies recorded these."""
+
+    def answer(request: Request) -> Response:
+        response = request.response(200, to_tag="t2")
+        response.replace("Record-Route", [*routes, *request.all("Record-Route")])
+        response.set("Contact", "<sip:bob@203.0.113.9>")
+        return response
+
+    return answer
+
+
+async def test_a_call_leaves_and_its_responses_come_back_as_nodes_inside_know_them() -> None:
+    edge = Edge()
+    edge.outside.answers = answered_with("<sip:ibcf.home2.net;lr>")  # type: ignore[assignment]
+    response = await edge.leave(invite("sip:bob@home2.net", *CORE_ROUTES))
+    out = edge.outside.last
+    assert not {"scscf", "pcscf", "10.0.0.1"} & set(out.to_bytes().decode().replace("<", ".").split("."))
+    assert len(out.all("Via")) == 1 and len(out.all("Record-Route")) == 1
+    assert response.all("Via") == list(VIAS)
+    assert response.all("Record-Route") == [
+        "<sip:ibcf.home2.net;lr>", "<sip:Home%20Two@ibcf.home1.net;lr>", *[line for _, line in CORE_ROUTES],
+    ]  # fmt: skip
+
+
+async def test_a_request_inside_the_dialog_comes_back_along_what_the_token_hides() -> None:
+    edge = Edge()
+    await edge.leave(invite("sip:bob@home2.net", *CORE_ROUTES))
+    (route,) = edge.outside.last.all("Record-Route")
+    bye = from_partner("sip:alice@203.0.113.7", ("Route", route), method="BYE", to_="<sip:alice@home1.net>;tag=f1")
+    assert (await edge.enter(bye)).status == 200
+    assert edge.inside.last.all("Route") == [line for _, line in CORE_ROUTES]
+
+
+async def test_a_call_enters_and_what_is_inside_comes_back_in_the_order_of_a_route() -> None:
+    edge = Edge()
+    edge.inside.answers = answered_with(*[line for _, line in reversed(CORE_ROUTES)])  # type: ignore[assignment]
+    outer = "<sip:ibcf.home2.net;lr>"
+    response = await edge.enter(from_partner("sip:alice@home1.net", ("Record-Route", outer)))
+    assert edge.inside.last.all("Route") == ["<sip:home1.net;lr>"]
+    token, beyond = response.all("Record-Route")
+    assert beyond == outer
+    route = token.replace(", ", "")
+    bye = from_partner("sip:alice@203.0.113.7", ("Route", route), method="BYE", to_="<sip:alice@home1.net>;tag=t2")
+    await edge.enter(bye)
+    assert edge.inside.last.all("Route") == [line for _, line in CORE_ROUTES]  # S-CSCF first, the phone's P-CSCF last
+
+
+async def test_an_inside_request_in_a_dialog_goes_to_the_partner_whom_our_own_entry_names() -> None:
+    edge = Edge()
+    routes = (("Route", "<sip:Home%20Two@ibcf.home1.net;lr>"),)
+    await edge.leave(invite("sip:bob@203.0.113.9:5062", *routes, method="BYE", to_="<sip:bob@home2.net>;tag=t2"))
+    assert edge.outside.last.all("Route") == [f"<sip:{OTHER};lr>"]
+    assert edge.partners.named(PEER.name) is not None
+
+
+async def test_a_visitor_registers_and_calls_along_the_way_that_its_home_hides() -> None:
+    visited, home = Edge(), Edge()
+    theirs = ("Service-Route", "<sip:TOKEN@ibcf.home2.net;lr>")
+    visited.outside.answers = lambda request: request.response(
+        200, to_tag="r", headers=(("Path", request.get("Path") or ""), theirs)
+    )
+    path = "<sip:flow@pcscf.home1.net;lr>"
+    response = await visited.leave(invite("sip:home2.net", ("Path", path), method="REGISTER"))
+    assert "pcscf" not in visited.outside.last.to_bytes().decode()
+    assert response.all("Path") == [path]
+    assert response.all("Service-Route") == ["<sip:Home%20Two@ibcf.home1.net;lr>", "<sip:TOKEN@ibcf.home2.net;lr>"]
+
+    ours = ("Service-Route", "<sip:orig@scscf.home1.net;lr>")
+    home.inside.answers = lambda request: request.response(
+        200, to_tag="r", headers=(*[("Path", path) for path in request.all("Path")], ours)
+    )
+    (outer,) = visited.outside.last.all("Path")
+    register = from_partner(
+        "sip:home1.net", ("Path", outer.replace("home1", "home2")), ("P-Visited-Network-ID", OTHER), method="REGISTER"
+    )
+    answer = await home.enter(register, tls(OTHER))
+    assert home.inside.last.all("Path") == ["<sip:Home%20Two@ibcf.home1.net;lr>", outer.replace("home1", "home2")]
+    assert answer.all("Path") == [outer.replace("home1", "home2")]
+    assert "scscf" not in answer.to_bytes().decode()
+    (service,) = answer.all("Service-Route")
+    await home.enter(from_partner("sip:carol@home3.net", ("Route", service)))
+    assert home.inside.last.all("Route") == ["<sip:orig@scscf.home1.net;lr>"]
