@@ -1,43 +1,69 @@
 """Finding the next hop (RFC 3263, requirement row 116)."""
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import pytest
 
 from redoubt.sim import Network, run
-from redoubt.sip.resolver import Candidate, Naptr, Resolver, Srv
+from redoubt.sip.dns_records import LookupFailed, Naptr, Records, Srv
+from redoubt.sip.resolver import Candidate, Resolver
 from redoubt.sip.uri import SipUri, parse_uri
 from redoubt.sources import SeededRandomness
 
+T = TypeVar("T")
+
 
 class Zone:
-    """DNS records by name, as a zone file has them, and how often it was asked."""
+    """DNS records by name, as a zone file has them, and how often it was asked. `forged` names have no authentic
+    records, `silent` ones no answer.
+    """
 
-    def __init__(self, naptr: dict[str, list[Naptr]], srv: dict[str, list[Srv]], ttl_s: float = 60) -> None:
+    def __init__(
+        self, naptr: dict[str, list[Naptr]], srv: dict[str, list[Srv]], ttl_s: float = 60,
+        forged: Sequence[str] = (), silent: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self._naptr = naptr
         self._srv = srv
         self._ttl_s = ttl_s
+        self._forged, self._silent = forged, silent
         self.asked: Counter[str] = Counter()
 
-    async def naptr(self, name: str) -> tuple[Sequence[Naptr], float]:
+    def _answer(self, name: str, values: Sequence[T]) -> Records[T]:
         self.asked[name] += 1
-        return self._naptr.get(name, []), self._ttl_s
+        if name in self._silent:
+            raise LookupFailed(f"nobody answers for {name}")
+        return Records(tuple(values), self._ttl_s, name not in self._forged)
 
-    async def srv(self, name: str) -> tuple[Sequence[Srv], float]:
-        self.asked[name] += 1
-        return self._srv.get(name, []), self._ttl_s
+    async def naptr(self, name: str) -> Records[Naptr]:
+        return self._answer(name, self._naptr.get(name, []))
+
+    async def srv(self, name: str) -> Records[Srv]:
+        return self._answer(name, self._srv.get(name, []))
+
+    async def addresses(self, name: str) -> Records[str]:
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(name, 0, type=socket.SOCK_STREAM)
+        except OSError:
+            found = []
+        return self._answer(name, [str(each[4][0]) for each in found])
 
 
 HOME = Zone(
     {
         "home1.net": [
             Naptr(20, 50, "SIP+D2U", "_sip._udp.home1.net."),
-            Naptr(10, 50, "SIPS+D2T", "_sips._tcp.home1.net."),
             Naptr(15, 50, "SIP+D2T", "_sip._tcp.home1.net."),
             Naptr(5, 50, "E2U+sip", "nonsense.home1.net."),
-        ]
+            Naptr(1, 1, "SIP+D2T", ".", "u", "!^.*$!sip:evil@evil.invalid!"),
+        ],
+        "safe.net": [
+            Naptr(20, 50, "SIP+D2U", "_sip._udp.home1.net."),
+            Naptr(10, 50, "SIPS+D2T", "_sips._tcp.home1.net."),
+        ],
     },
     {
         "_sips._tcp.home1.net": [Srv(1, 0, "tls.home1.net.", 5061)],
@@ -54,11 +80,15 @@ def sip(text: str) -> SipUri:
     return uri
 
 
-def found(text: str, zone: Zone | None = HOME, routes: dict[str, str] | None = None) -> list[tuple[str, str, int]]:
+def found(
+    text: str, zone: Zone | None = HOME, routes: dict[str, str] | None = None, tell: list[str] | None = None,
+    **wanted: Any,
+) -> list[tuple[str, str, int]]:  # fmt: skip
     async def scene(network: Network) -> tuple[Candidate, ...]:
         for number, name in enumerate(("tls", "tcp", "near", "far", "home1"), 1):
             network.name(f"{name}.home1.net" if name != "home1" else "home1.net", f"10.0.0.{number}")
-        return await Resolver(SeededRandomness(1), routes, zone).find(sip(text))
+        hears = (tell if tell is not None else []).append
+        return await Resolver(SeededRandomness(1), routes, zone, hears).find(sip(text), **wanted)
 
     return [(each.transport, each.host, each.port) for each in run(scene, 1)]
 
@@ -83,7 +113,6 @@ def test_what_the_uri_decides_needs_no_naptr(uri: str, expected: list[tuple[str,
 
 def test_naptr_then_srv_then_addresses_in_the_order_that_they_prefer() -> None:
     assert found("sip:home1.net") == [
-        ("tls", "10.0.0.1", 5061),
         ("tcp", "10.0.0.2", 5060),
         ("udp", "10.0.0.3", 5060),
         ("udp", "10.0.0.4", 5062),
@@ -91,10 +120,44 @@ def test_naptr_then_srv_then_addresses_in_the_order_that_they_prefer() -> None:
 
 
 def test_a_sips_uri_never_leads_to_anything_but_tls() -> None:
+    assert found("sips:safe.net") == [("tls", "10.0.0.1", 5061)]
     assert found("sips:home1.net") == [("tls", "10.0.0.1", 5061)]
     assert found("sips:home1.net", routes={"home1.net": "udp:10.0.0.9:5060"}) == []
     only_udp = Zone({"home1.net": [Naptr(1, 1, "SIP+D2U", "_sip._udp.home1.net")]}, {})
     assert found("sips:home1.net", only_udp) == [("tls", "10.0.0.5", 5061)]
+
+
+def test_fail_over_keeps_the_level_of_the_first_way() -> None:
+    assert found("sip:safe.net") == [("tls", "10.0.0.1", 5061)]
+    only_udp = {"_sip._udp.home1.net": HOME._srv["_sip._udp.home1.net"]}
+    without_tls = Zone({"home1.net": HOME._naptr["safe.net"]}, only_udp)
+    assert found("sip:home1.net", without_tls) == [("tls", "10.0.0.5", 5061)]
+    mixed = Zone({"home1.net": [Naptr(1, 1, "SIP+D2T", "_sip._tcp.home1.net."), *HOME._naptr["safe.net"]]}, HOME._srv)
+    assert found("sip:home1.net", mixed) == [("tcp", "10.0.0.2", 5060), ("tls", "10.0.0.1", 5061)]
+
+
+def test_where_tls_is_demanded_nothing_else_is_found_whoever_takes_its_records_away() -> None:
+    assert found("sip:safe.net", tls=True) == [("tls", "10.0.0.1", 5061)]
+    assert found("sip:plain.net", tls=True) == []
+    assert found("sip:home1.net", Zone({}, {}), tls=True) == [("tls", "10.0.0.5", 5061)]
+    assert found("sip:home1.net;transport=udp", tls=True) == []
+    assert found("sip:10.1.1.1", tls=True) == [("tls", "10.1.1.1", 5061)]
+    assert found("sip:home1.net", routes={"home1.net": "udp:10.0.0.9:5060"}, tls=True) == []
+
+
+@pytest.mark.parametrize("forged", ["safe.net", "_sips._tcp.home1.net", "tls.home1.net"])
+def test_where_records_must_be_authentic_each_step_of_the_way_is(forged: str) -> None:
+    why: list[str] = []
+    assert found("sip:safe.net", Zone(HOME._naptr, HOME._srv, forged=[forged])) == [("tls", "10.0.0.1", 5061)]
+    assert found("sip:safe.net", Zone(HOME._naptr, HOME._srv), authentic=True) == [("tls", "10.0.0.1", 5061)]
+    assert found("sip:safe.net", Zone(HOME._naptr, HOME._srv, forged=[forged]), tell=why, authentic=True) == []
+    assert forged in why[0]
+    assert "not authentic" in why[0]
+
+
+@pytest.mark.parametrize("silent", ["safe.net", "_sips._tcp.home1.net", "tls.home1.net"])
+def test_no_answer_is_not_the_answer_that_there_is_nothing(silent: str) -> None:
+    assert found("sip:safe.net", Zone(HOME._naptr, HOME._srv, silent=[silent])) == []
 
 
 def test_without_naptr_the_srv_names_are_asked_and_without_srv_the_host() -> None:

@@ -21,6 +21,7 @@ from redoubt.events import EventStream
 from redoubt.hss.hss import Hss
 from redoubt.hss.keys import create_key, write_key_file
 from redoubt.hss.rest_token import write_token_file
+from redoubt.ndm.dns_servers import dns_of
 from redoubt.network.configuration import from_tree
 from redoubt.network.diameter_nodes import DiameterNodes
 from redoubt.network.dispatch import Dispatch
@@ -28,7 +29,6 @@ from redoubt.network.gm import Tunnels, memory_of, open_gm
 from redoubt.network.traced_cx import TracedCx, TracedCxClient
 from redoubt.sip.message import Request
 from redoubt.sip.resolver import Resolver
-from redoubt.sip.resolver_dns import DnsQueries
 from redoubt.sip.service import Answer, Context, Exchange, Service
 from redoubt.sip.stack import Stack
 from redoubt.sip.uri import SipUri, parse_uri
@@ -62,7 +62,8 @@ class Network:
         self.s_cscf: SCscf | None = None
         self.diameter = DiameterNodes(config)
         self._own: dict[str, tuple[str, Service]] = {}
-        self._resolver = Resolver(context.randomness, dns=DnsQueries())
+        self.dns = dns_of(context, config.dns)
+        self._resolver = Resolver(context.randomness, dns=self.dns, tell=lambda why: context.notice("warning", why))
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod
@@ -147,6 +148,7 @@ class Network:
             self.p_cscf.close()
         if self.tunnels is not None:
             self.tunnels.close()
+        self.dns.close()
         await self.diameter.close()
         if self.rest is not None:
             await self.rest.close()

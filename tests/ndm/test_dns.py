@@ -1,0 +1,154 @@
+"""The DNS client against name servers on loopback (RFC 3263, RFC 5452, RFC 7858, RFC 8945, requirement row 114)."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+import dns.flags
+import pytest
+from tests.ndm.name_server import NameServer, reply, zone
+
+from redoubt.events import EventStream, Notice
+from redoubt.ndm.dns import DnsClient
+from redoubt.ndm.dns_exchange import NameServer as At
+from redoubt.sip.dns_records import LookupFailed, Naptr, Srv
+from redoubt.sip.service import Context
+from redoubt.sources import Clock, SeededRandomness
+
+HOME = {
+    ("home1.net.", "NAPTR"): [
+        '10 50 "s" "SIPS+D2T" "" _sips._tcp.home1.net.',
+        '20 50 "u" "E2U+sip" "!^.*$!sip:a@b.net!" .',
+    ],
+    ("_sips._tcp.home1.net.", "SRV"): ["1 10 5061 tls.home1.net."],
+    ("_sip._udp.home1.net.", "SRV"): ["0 0 0 ."],
+    ("tls.home1.net.", "A"): ["192.0.2.1", "192.0.2.2"],
+    ("tls.home1.net.", "AAAA"): ["2001:db8::1"],
+}
+
+
+def context(*off: str) -> Context:
+    clock = Clock(asyncio.get_running_loop())
+    return Context("dns", EventStream(), clock, SeededRandomness(1), protections_off=frozenset(off))
+
+
+def client(*servers: NameServer, off: Iterable[str] = (), **more: Any) -> DnsClient:
+    return DnsClient(context(*off), [At("udp", *server.address, **more) for server in servers])
+
+
+async def test_services_and_addresses_are_read_and_what_is_none_is_left_out() -> None:
+    server = await NameServer.open(zone(HOME))
+    asking = client(server)
+    try:
+        found = await asking.naptr("home1.net")
+        assert set(found.values) == {
+            Naptr(10, 50, "SIPS+D2T", "_sips._tcp.home1.net."),
+            Naptr(20, 50, "E2U+sip", ".", "u", "!^.*$!sip:a@b.net!"),
+        }
+        assert found.ttl_s == 120
+        assert (await asking.srv("_sips._tcp.home1.net")).values == (Srv(1, 10, "tls.home1.net.", 5061),)
+        assert (await asking.srv("_sip._udp.home1.net")).values == ()
+        assert (await asking.srv("_sip._tcp.nothing.net")).values == ()
+        assert set((await asking.addresses("tls.home1.net")).values) == {"192.0.2.1", "192.0.2.2", "2001:db8::1"}
+    finally:
+        asking.close()
+        server.close()
+
+
+async def test_an_answer_is_kept_and_the_same_question_is_under_way_once() -> None:
+    server = await NameServer.open(zone(HOME))
+    asking = client(server)
+    try:
+        await asyncio.gather(*(asking.naptr("home1.net") for _ in range(50)))
+        await asking.naptr("HOME1.net.")
+        await asyncio.gather(*(asking.srv("_sip._tcp.nothing.net") for _ in range(50)))
+        assert len(server.asked) == 2
+    finally:
+        asking.close()
+        server.close()
+
+
+async def test_what_is_too_long_for_udp_comes_by_tcp() -> None:
+    server = await NameServer.open(zone(HOME))
+    server.stream_only = True
+    asking = client(server)
+    try:
+        assert len((await asking.naptr("home1.net")).values) == 2
+        assert len((await asking.srv("_sips._tcp.home1.net")).values) == 1
+        assert [transport for transport, _name, _kind in server.asked] == ["udp", "tcp"] * 2
+    finally:
+        asking.close()
+        server.close()
+
+
+async def test_a_server_that_fails_is_followed_by_the_next_and_none_left_is_no_answer() -> None:
+    broken = await NameServer.open(lambda query: b"\0" * 12)
+    works = await NameServer.open(zone(HOME))
+    asking, alone = client(broken, works), client(broken)
+    try:
+        assert len((await asking.naptr("home1.net")).values) == 2
+        with pytest.raises(LookupFailed):
+            await alone.naptr("home1.net")
+    finally:
+        for each in (asking, alone, broken, works):
+            each.close()
+
+
+async def test_a_chain_of_names_is_followed_within_one_answer_and_a_circle_is_no_answer() -> None:
+    lines = ("a.net. 60 CNAME b.net.", "b.net. 30 CNAME c.net.", "c.net. 90 SRV 1 1 5060 x.net.")
+    server = await NameServer.open(lambda query: reply(query, *lines))
+    circle = await NameServer.open(lambda query: reply(query, "a.net. 60 CNAME b.net.", "b.net. 60 CNAME a.net."))
+    asking, lost = client(server), client(circle)
+    try:
+        found = await asking.srv("a.net")
+        assert found.values == (Srv(1, 1, "x.net.", 5060),)
+        assert found.ttl_s == 30
+        with pytest.raises(LookupFailed):
+            await lost.srv("a.net")
+    finally:
+        for each in (asking, lost, server, circle):
+            each.close()
+
+
+async def test_port_identifier_and_spelling_are_drawn_for_each_question() -> None:
+    server = await NameServer.open(zone(HOME))
+    asking = client(server)
+    try:
+        for number in range(12):
+            await asking.srv(f"_sip._udp.somewhere{number}.example.net")
+        assert len({port for _host, port in server.sources}) == 12
+        assert len(set(server.ids)) == 12
+        assert len({name.partition(".example")[0].swapcase() for _t, name, _k in server.asked}) == 12
+        assert not any(name.islower() for _transport, name, _kind in server.asked)
+    finally:
+        asking.close()
+        server.close()
+
+
+async def test_an_answer_that_spells_the_name_otherwise_does_not_count_and_the_question_goes_by_tcp() -> None:
+    def lowered(query: Any) -> Any:
+        answer = reply(query)
+        answer.question = [type(query.question[0])(query.question[0].name.canonicalize(), 1, query.question[0].rdtype)]
+        return answer
+
+    server = await NameServer.open(lowered)
+    asking = client(server)
+    try:
+        with pytest.raises(LookupFailed):
+            await asking.srv("_sip._udp.home1.net")
+        assert {transport for transport, _name, _kind in server.asked} == {"udp", "tcp"}
+        (told,) = [event for event in asking._context.events.recent if isinstance(event, Notice)]
+        assert "forges" in told.advice
+    finally:
+        asking.close()
+        server.close()
+
+
+async def test_the_word_of_a_server_that_others_could_have_changed_is_not_believed() -> None:
+    server = await NameServer.open(zone(HOME, flags=dns.flags.AD))
+    asking = client(server)
+    try:
+        assert not (await asking.naptr("home1.net")).authentic
+    finally:
+        asking.close()
+        server.close()
