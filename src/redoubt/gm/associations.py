@@ -278,7 +278,8 @@ class Associations:
         row = TABLE.get((before, event))
         if row is not None:
             changing.state = row.state
-            changing.ends_at = self._life(changing, row.life, until)
+            if row.life is not Life.KEEP:
+                changing.ends_at = self._life(changing, row.life, until)
             if row.state is State.ENDED:
                 self._remove(changing)
             elif row.life is not Life.KEEP:

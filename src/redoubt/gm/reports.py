@@ -72,14 +72,14 @@ class Reports:
         if row is None:
             self._events.emit(
                 AssociationEventRefused(
-                    at=at, node=self._node, impi=impi, number=about.number, state=before.value, what=event.value
+                    at=at, node=self._node, impi=impi, number=about.number, state=before, what=event
                 )
             )
         elif row.state is not before:
             self._events.emit(
                 AssociationChanged(
-                    at=at, node=self._node, impi=impi, number=about.number, before=before.value,
-                    after=row.state.value, what=event.value, clause=row.clause, suite=str(about.agreement.suite),
+                    at=at, node=self._node, impi=impi, number=about.number, before=before,
+                    after=row.state, what=event, clause=row.clause, suite=str(about.agreement.suite),
                     source=about.address,
                 )
             )  # fmt: skip

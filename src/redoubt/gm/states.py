@@ -5,10 +5,10 @@ end sends, the other receives. A pair that is not in the table changes nothing a
 """
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 
-class State(Enum):
+class State(StrEnum):
     """Where a set is in its life."""
 
     TEMPORARY = "temporary"  # set up with the 401; whether the phone has the keys is not known
@@ -21,7 +21,7 @@ class State(Enum):
     ENDED = "ended"
 
 
-class Event(Enum):
+class Event(StrEnum):
     """What happens to a set."""
 
     MESSAGE = "an authentic packet came on it"
@@ -41,7 +41,7 @@ class Event(Enum):
     LIFE_ENDED = "its life ended"
 
 
-class Life(Enum):
+class Life(StrEnum):
     """What becomes of the end of its life."""
 
     KEEP = "stays"

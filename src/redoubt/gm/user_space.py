@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from typing import Protocol
 
 from redoubt.gm.agreement import Ends
@@ -203,7 +204,8 @@ class UserSpacePath:
             )
             self._take_segments(channel, packed(self._here) + packed(there), mine, theirs, backward)
         channel.flow = self._flow(channel, (self._here, mine.port_s), (there, theirs.port_s))
-        self._inlets |= {inlet.association.spi: inlet for inlet in channel.inlets}
+        for inlet in channel.inlets:
+            self._inlets[inlet.association.spi] = inlet
         self._channels[association_set] = channel
         is_phone, in_tunnel = self._role is Role.PHONE, self._wrapping is Wrapping.TUNNEL
         where = (association_set.address, self._port) if is_phone or not in_tunnel else slot.where
@@ -242,15 +244,12 @@ class UserSpacePath:
 
     def _flow(self, channel: _Channel, local: Address, remote: Address) -> Flow:
         owner = channel.owner
-
-        def send(data: bytes) -> None:
-            self._send(channel, data)
-
-        def is_closed() -> bool:
-            return owner not in self._channels
-
         security = EspAssociation(owner.number, owner.phone.key.impi)
+        send, is_closed = partial(self._send, channel), partial(self._is_closed, owner)
         return Flow("udp", local, remote, Zone.ACCESS, security, send, is_closed, kept=True)
+
+    def _is_closed(self, owner: AssociationSet) -> bool:
+        return owner not in self._channels
 
     def _send(self, channel: _Channel, data: bytes) -> None:
         outer, owner = channel.outer, channel.owner

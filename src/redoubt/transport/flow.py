@@ -47,6 +47,7 @@ class EspAssociation(Struct, frozen=True, gc=False):
     impi: str  # whose authentication keyed it
 
 
+TRUSTED = (Internal, TrustedAddress)
 Security = Clear | TrustedAddress | TlsPeer | Internal | EspAssociation
 
 
@@ -81,7 +82,7 @@ class Flow:
         if isinstance(security, TlsPeer):
             self.trusted = security.partner
         else:
-            self.trusted = isinstance(security, Internal | TrustedAddress)
+            self.trusted = isinstance(security, TRUSTED)
 
     @property
     def is_reliable(self) -> bool:
