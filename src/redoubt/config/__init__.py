@@ -202,10 +202,14 @@ class AccessConfig(Section, frozen=True):
 class GmConfig(Section, frozen=True):
     """IPsec between phones and the P-CSCF (TS 33.203 6.3, 7 and Annexes H, M)."""
 
+    path: Literal["user-space", "auto", "kernel", "raw"] = "user-space"
+    """What carries ESP of phones without a NAT. Handsets want transport mode: write "auto", which takes the kernel's
+    ESP, else raw sockets, and says what this machine lacks. user-space: ESP in UDP alone, without privileges; kernel,
+    raw: that or no start."""
     listen: tuple[Annotated[str, Meta(pattern=r"^udp:.+:\d+$")], ...] = ("udp:127.0.0.1:4500",)
-    """Where ESP in UDP (UDP-enc-tun) comes in; empty: no IPsec."""
+    """Where ESP in UDP (UDP-enc-tun) comes in, which crosses NATs; empty: nowhere."""
     address: str = ""
-    """The P-CSCF's IP address inside the tunnel; empty: that of `listen`."""
+    """The P-CSCF's IP address inside; empty: that of `listen`, in transport mode that of [p-cscf] listen."""
     preference: tuple[SuiteName, ...] = ()
     """Algorithms in our own order, e.g. "hmac-sha-1-96/aes-cbc"; empty: the strongest first."""
     floor: SuiteName = "hmac-sha-1-96/null"

@@ -37,7 +37,7 @@ async def serve(users: int, profiled: bool, what: str) -> None:
         await network.hss.administration.add(_subscribers(users))
         tune_memory()
         host, port = network.p_cscf_address if what == "network" else _first_address(network)
-        _say({"host": host, "port": port, "tunnel": network.tunnel_address[1] if network.tunnels else 0})
+        _say({"host": host, "port": port, "tunnel": network.tunnel_address[1] if network.gm else 0})
         loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):
             match line.strip():

@@ -39,12 +39,12 @@ class AssociationRow(Struct, frozen=True, kw_only=True):
 def association_rows(network: Network, about: str = "") -> Iterator[AssociationRow]:
     """All sets, or those of a private or public identity, the oldest first."""
     gm = network.p_cscf.gm if network.p_cscf is not None else None
-    if gm is None or network.tunnels is None:
+    if gm is None or network.gm is None:
         return
     now = asyncio.get_running_loop().time()
     for each in gm.associations.sets.values():
         if not about or about == each.phone.key.impi or about in each.phone.registered:
-            yield _row(each, network.tunnels.usage(each), now)
+            yield _row(each, network.gm.usage(each), now)
 
 
 def _row(each: AssociationSet, usage: Usage, now: float) -> AssociationRow:

@@ -1,6 +1,7 @@
 """Gm as the configuration has it: the operator's policy, the association sets and the ways that their packets take."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,103 +11,122 @@ from redoubt.gm.admission import Admission
 from redoubt.gm.agreement import STRENGTH, AgreementPolicy, Mode
 from redoubt.gm.algorithms import Suite
 from redoubt.gm.allocation import Allocator
-from redoubt.gm.association_set import AssociationSet, PathFailed, Role, Usage
+from redoubt.gm.association_set import AssociationSet, Role, Usage
 from redoubt.gm.associations import Associations
 from redoubt.gm.ledger import Keepsakes, Ledger
+from redoubt.gm.paths import Paths
 from redoubt.gm.reports import Reports
 from redoubt.gm.restart import resume
+from redoubt.gm.set_streams import SetStreams
 from redoubt.gm.states import Event
-from redoubt.gm.udp_tunnel import open_udp_tunnel
-from redoubt.gm.user_space import UserSpacePath
 from redoubt.limits import LEDGER_SLOT_OCTETS, LEDGER_SLOTS
-from redoubt.sip.service import Context
+from redoubt.network.gm_paths import open_paths
+from redoubt.sip.protected import ProtectedStreams
+from redoubt.sip.service import Context, Service
+from redoubt.sip.stack import Stack
 from redoubt.sip.stack_wire import named
-from redoubt.transport.flow import Address, Flow, Zone
-from redoubt.transport.listen import Listen
+from redoubt.transport.flow import Address
 from redoubt.transport.memory_file import MemoryFile, MemoryFileError
-from redoubt.transport.udp import OnDatagram
 
 
-class Tunnels:
-    """The tunnels of a P-CSCF as one path: a phone gets the one of its address family."""
+@dataclass(slots=True)
+class _Kept:
+    """What outlives the process."""
 
-    def __init__(self, tunnels: list[UserSpacePath], own: list[str]) -> None:
-        self._tunnels = tunnels
-        self._own = own
-        self.memory: MemoryFile | None = None
-        self.ledger: Ledger | None = None
-        self._of_family = {":" in address: tunnel for tunnel, address in zip(tunnels, own, strict=True)}
+    memory: MemoryFile
+    ledger: Ledger | None = None
+
+    def close(self) -> None:
+        if self.ledger is None or self.ledger.is_empty:
+            self.memory.remove()
+        self.memory.close()
+
+
+class GmNode:
+    """The P-CSCF's access security, open: its paths, its connections, what outlives it."""
+
+    def __init__(self, gm: Gm, paths: Paths, streams: SetStreams, kept: _Kept | None) -> None:
+        self.gm = gm
+        self._paths = paths
+        self._streams = streams
+        self._kept = kept
+        self._protected: ProtectedStreams | None = None
 
     @property
-    def addresses(self) -> list[Address]:
-        """Where they listen."""
-        return [tunnel.local for tunnel in self._tunnels]
+    def tunnels(self) -> list[Address]:
+        """Where ESP in UDP comes in."""
+        return self._paths.tunnels
 
     def places_inside(self, ports: Iterable[int]) -> list[str]:
         """Where phones find the P-CSCF inside, as events name it."""
-        return [named((address, port)) for address in self._own for port in ports]
-
-    def install(self, association_set: AssociationSet) -> Flow:
-        return self._of(association_set).install(association_set)
-
-    def remove(self, association_set: AssociationSet) -> None:
-        self._of(association_set).remove(association_set)
+        return [named((address, port)) for address in self._paths.own for port in ports]
 
     def usage(self, association_set: AssociationSet) -> Usage:
-        return self._of(association_set).usage(association_set)
+        return self._paths.usage(association_set)
+
+    async def listen(self, stack: Stack, service: Service, ports: Iterable[int]) -> None:
+        """TCP at the protected server ports (TS 33.203 7.1)."""
+        self._protected = ProtectedStreams(stack, service)
+        for here, streams in self._paths.streams:
+            try:
+                for port in ports:
+                    await self._protected.listen(streams.listener(port), self._streams.voucher(streams))
+            except OSError as error:
+                advice = "phones that want it go on by UDP; it needs /dev/net/tun and CAP_NET_ADMIN, and free ports"
+                stack.context.notice("alarm", f"no TCP inside ESP at {here}: {error.strerror or error}", advice)
 
     def close(self) -> None:
-        for tunnel in self._tunnels:
-            tunnel.close()
-        if self.memory is not None:
-            if self.ledger is None or self.ledger.is_empty:
-                self.memory.remove()
-            self.memory.close()
-
-    def _of(self, association_set: AssociationSet) -> UserSpacePath:
-        tunnel = self._of_family.get(":" in association_set.inner)
-        if tunnel is None:
-            raise PathFailed(f"no tunnel is of the address family of {association_set.inner}")
-        return tunnel
+        if self._protected is not None:
+            self._protected.close()
+        self._paths.close()
+        if self._kept is not None:
+            self._kept.close()
 
 
 async def open_gm(
-    context: Context, config: Config, receive: OnDatagram, memory: Path | None = None
-) -> tuple[Gm, Tunnels] | None:
-    """Opens the tunnels; None where the configuration has none. With `memory` the association sets of a former process
-    go on. Raises ConfigError and OSError.
+    context: Context, config: Config, stack: Stack, service: Service, memory: Path | None
+) -> GmNode | None:
+    """Opens the paths; None where there is none. With `memory` the association sets of a former process go on. Raises
+    ConfigError and OSError.
     """
-    policy = policy_of(config.gm, config.access.policy)
-    if not config.gm.listen:
-        if policy.required:
-            raise ConfigError("[access] policy is ipsec, and [gm] listen is empty: write an address, or another policy")
-        return None
-    listens = [Listen.parse(text, Zone.ACCESS) for text in config.gm.listen]
-    own = [config.gm.address or listen.host for listen in listens]
-    opened = []
-    for listen, here in zip(listens, own, strict=True):
-        opened.append(await open_udp_tunnel(Role.NETWORK, listen, here, context.randomness, receive))
-    tunnels = Tunnels(opened, own)
-    associations = Associations(Role.NETWORK, tunnels)
-    reports = Reports(context.node, context.events, context.clock)
-    associations.listeners.append(reports.changed)
-    for tunnel in opened:
-        tunnel.received = associations.received
-        tunnel.exhausted = lambda worn: associations.ended(worn, Event.EXHAUSTED)
-        tunnel.refused = reports.refused
+    policy_of(config.gm, config.access.policy)  # the operator hears of it before anything is open
+    kept = _memory(context, memory) if memory is not None else None
+    paths, opened = Paths(), False
+    try:
+        await open_paths(paths, context, config, stack.serves(service), goes_on=kept is not None)
+        node = _open(context, config, paths, kept) if paths.modes else None
+        if node is not None:
+            await node.listen(stack, service, config.gm.server_ports)
+            opened = True
+    finally:
+        if not opened:
+            paths.close()
+            if kept is not None:
+                kept.memory.close()
+    return node
+
+
+def _open(context: Context, config: Config, paths: Paths, kept: _Kept | None) -> GmNode:
+    policy = policy_of(config.gm, config.access.policy, paths.modes)
+    associations = Associations(Role.NETWORK, paths)
+    reports, streams = Reports(context.node, context.events, context.clock), SetStreams()
+    associations.listeners += [reports.changed, streams.changed]
+    paths.report_to(associations.received, lambda worn: associations.ended(worn, Event.EXHAUSTED), reports.refused)
     first, last = config.gm.client_ports
     allocator = Allocator(context.randomness, config.gm.server_ports, range(first, last + 1))
     admission = Admission(associations, allocator, policy)
-    tunnels.memory = _memory(context, memory) if memory is not None else None
     keepsakes = None
-    if tunnels.memory is not None:
-        ledger = Ledger(tunnels.memory.mapping, f"{config.p_cscf.uri} {listens} {own}", tunnels.memory.reserve)
-        tunnels.ledger = ledger
-        taken = resume(ledger, associations, admission, context.clock)
-        keepsakes = Keepsakes(ledger)
+    if kept is not None:
+        ways = [str(mode) for mode in paths.modes], [kernel.local for kernel in paths.kernel]
+        whose = f"{config.p_cscf.uri} {config.gm.listen} {paths.own} {ways}"
+        kept.ledger = Ledger(kept.memory.mapping, whose, kept.memory.reserve)
+        taken = resume(kept.ledger, associations, admission, context.clock)
+        keepsakes = Keepsakes(kept.ledger)
         if taken:
             context.notice("info", f"{len(taken)} association sets of a former process go on")
-    return Gm(context, policy, associations, admission, keepsakes), tunnels
+        for kernel in paths.kernel:
+            kernel.settle()
+    return GmNode(Gm(context, policy, associations, admission, keepsakes), paths, streams, kept)
 
 
 def memory_of(config: Config, directory: Path) -> Path | None:
@@ -115,22 +135,22 @@ def memory_of(config: Config, directory: Path) -> Path | None:
     return Path(config.gm.memory) / f"redoubt-gm-{digest}" if config.gm.memory else None
 
 
-def _memory(context: Context, path: Path) -> MemoryFile | None:
+def _memory(context: Context, path: Path) -> _Kept | None:
     """Phones are served without it, too: they only have to register again when the process dies."""
     try:
-        return MemoryFile(path, (LEDGER_SLOTS + 1) * LEDGER_SLOT_OCTETS)
+        return _Kept(MemoryFile(path, (LEDGER_SLOTS + 1) * LEDGER_SLOT_OCTETS))
     except (OSError, MemoryFileError) as fault:
         context.notice("alarm", f"associations will end with this process: {fault}", "set [gm] memory, or empty it")
         return None
 
 
-def policy_of(config: GmConfig, access: AccessPolicy) -> AgreementPolicy:
+def policy_of(config: GmConfig, access: AccessPolicy, modes: tuple[Mode, ...] = (Mode.UDP_TUNNEL,)) -> AgreementPolicy:
     """The operator's policy. Raises ConfigError."""
     preference = tuple(_suite(name, "preference") for name in config.preference)
     try:
         return AgreementPolicy(
             preference or STRENGTH, _suite(config.floor, "floor"), config.confidentiality, config.legacy,
-            (Mode.UDP_TUNNEL,), access == "ipsec",
+            modes, access == "ipsec",
         )  # fmt: skip
     except ValueError as fault:
         raise ConfigError(f"[gm] preference, floor, confidentiality, legacy: {fault}") from fault

@@ -25,7 +25,7 @@ from redoubt.ndm.dns_servers import dns_of
 from redoubt.network.configuration import from_tree
 from redoubt.network.diameter_nodes import DiameterNodes
 from redoubt.network.dispatch import Dispatch
-from redoubt.network.gm import Tunnels, memory_of, open_gm
+from redoubt.network.gm import GmNode, memory_of, open_gm
 from redoubt.network.traced_cx import TracedCx, TracedCxClient
 from redoubt.sip.message import Request
 from redoubt.sip.resolver import Resolver
@@ -56,7 +56,7 @@ class Network:
         self.hss: Hss | None = None
         self.rest: RestServer | None = None
         self.p_cscf: PCscf | None = None
-        self.tunnels: Tunnels | None = None
+        self.gm: GmNode | None = None
         self._memory: Path | None = None
         self.i_cscf: ICscf | None = None
         self.s_cscf: SCscf | None = None
@@ -134,8 +134,8 @@ class Network:
     @property
     def tunnel_address(self) -> Address:
         """Where phones reach the P-CSCF by ESP in UDP."""
-        assert self.tunnels is not None
-        return self.tunnels.addresses[0]
+        assert self.gm is not None
+        return self.gm.tunnels[0]
 
     async def close(self, drain_s: float = 0.0) -> None:
         """Stops taking requests, lets running exchanges end within `drain_s`, closes sockets and stores."""
@@ -146,8 +146,8 @@ class Network:
             self.s_cscf.close()
         if self.p_cscf is not None:
             self.p_cscf.close()
-        if self.tunnels is not None:
-            self.tunnels.close()
+        if self.gm is not None:
+            self.gm.close()
         self.dns.close()
         await self.diameter.close()
         if self.rest is not None:
@@ -245,10 +245,10 @@ class Network:
         config = self.config.p_cscf
         context, stack = self._stack("p-cscf")
         realm = self.config.network.realm
-        opened = await open_gm(context, self.config, stack.serves(self._from_phone), self._memory)
-        gm, self.tunnels = opened or (None, None)
-        if self.tunnels is not None:
-            self.names |= dict.fromkeys(self.tunnels.places_inside(self.config.gm.server_ports), "p-cscf")
+        self.gm = await open_gm(context, self.config, stack, self._from_phone, self._memory)
+        if self.gm is not None:
+            self.names |= dict.fromkeys(self.gm.places_inside(self.config.gm.server_ports), "p-cscf")
+        gm = self.gm.gm if self.gm is not None else None
         self.p_cscf = PCscf(context, config, realm, config.uri, self._next(context, stack), stack.outbound, gm)
         for text in config.listen:
             listen = Listen.parse(text, Zone.ACCESS)

@@ -19,7 +19,7 @@ from redoubt.sip.service import Context, Exchange, Service
 from redoubt.sip.stack_wire import Wire, named
 from redoubt.sip.transaction import Surroundings
 from redoubt.sip.transaction_timers import Lanes
-from redoubt.transport.connection import Connection, StreamReceiver
+from redoubt.transport.connection import Connection, OnStream, StreamReceiver
 from redoubt.transport.connections import Connections
 from redoubt.transport.flow import Address, Clear, Flow, FlowFailed, Security, TrustedAddress, Zone
 from redoubt.transport.handshakes import Handshakes
@@ -79,6 +79,10 @@ class Stack:
         """What takes datagrams that come by another way than this stack's own sockets: out of ESP associations."""
         entrance = Entrance(service)
         return lambda data, flow: self._edge.datagram(data, flow, entrance)
+
+    def converses(self, service: Service) -> OnStream:
+        """The same for connections."""
+        return partial(self._accept, Entrance(service))
 
     async def close(self, drain_s: float = 0) -> None:
         """New requests get 503; what runs has `drain_s` to end; then everything stops."""

@@ -79,3 +79,15 @@ class RawEsp:
             self._receive(packet, self.flow_to((source[0], 0)))
             if self._is_closed():
                 return
+
+
+def lacks_raw(here: str) -> str:
+    """Why there can be no raw socket for ESP at an address, and what to do; empty when there can."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in here else socket.AF_INET, socket.SOCK_RAW, ESP) as probe:
+            probe.bind((here, 0))
+    except PermissionError:
+        return "it needs CAP_NET_RAW: run it as root, or with AmbientCapabilities=CAP_NET_RAW CAP_NET_ADMIN in its unit"
+    except OSError as error:
+        return f"no raw socket at {here} ({error.strerror}): is it an address of this machine?"
+    return ""
