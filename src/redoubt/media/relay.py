@@ -1,0 +1,221 @@
+"""The media relay of border and access (IBGF, TrGW and the access border gateway of TS 23.228 and TS 29.165).
+
+It holds ports towards both sides of a call, joins what arrives on them, IPv4 to IPv6 where need be, and closes with the
+session, or when no packet has come for long. What sessions are and say is anchoring.py's matter.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+from redoubt import limits
+from redoubt.config.interconnect import MediaConfig
+from redoubt.media.legs import Leg, Side, Stream
+from redoubt.media.ports import NoPort, Ports
+from redoubt.sip.errors import SipError
+from redoubt.sip.service import Context
+from redoubt.transport.flow import Address
+
+SWEEPS_PER_IDLE = 4
+PRIVILEGED_PORTS = range(1024)  # services live there; no media does
+
+UNICAST = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"))  # RFC 4291 2.4, RFC 4193
+
+Ip = IPv4Address | IPv6Address
+
+
+class RelaySession:
+    """The streams of one call. `on_idle` hears when the relay gave it up."""
+
+    def __init__(self, relay: "Relay", call_id: str) -> None:
+        self.call_id = call_id
+        self.streams: list[Stream | None] = []  # by the place of their m= line
+        self.on_idle: Callable[[], None] = _nobody
+        self.is_answered = False
+        self.is_closed = False
+        self._relay = relay
+        self._counted = -1
+        self._moved_at = asyncio.get_running_loop().time()
+
+    async def provide(self, wanted: Sequence[tuple[str, str] | None]) -> None:
+        """Opens ports for the streams that have none: at each place the hosts inside and outside, None for no stream.
+
+        Raises SipError.
+        """
+        if sum(each is not None for each in wanted) > limits.MEDIA_STREAMS_PER_SESSION:
+            raise SipError(488, "more streams than a call may have", "limits.MEDIA_STREAMS_PER_SESSION")
+        self.streams.extend([None] * (len(wanted) - len(self.streams)))
+        for place, hosts in enumerate(wanted):
+            if hosts is None or self.streams[place] is not None:
+                continue
+            stream = await self._relay.opened(hosts, self)
+            if self.is_closed or self.streams[place] is not None:  # meanwhile
+                self._relay.release(stream)
+            else:
+                self.streams[place] = stream
+
+    def stream(self, place: int) -> Stream | None:
+        return self.streams[place] if place < len(self.streams) else None
+
+    @property
+    def packets(self) -> int:
+        """That went on, either way."""
+        return sum(leg.packets for stream in self.streams if stream is not None for leg in stream.all_legs())
+
+    def is_idle(self, now: float, idle_s: float) -> bool:
+        """No packet for so long; of a call that rings or is on hold, none for as long as calls last."""
+        counted = self.packets
+        if counted != self._counted:
+            self._counted, self._moved_at = counted, now
+            return False
+        flows = self.is_answered and any(stream.flows for stream in self.streams if stream is not None)
+        return now - self._moved_at > (idle_s if flows else limits.DIALOG_LIFETIME_S)
+
+    def close(self) -> None:
+        """Nothing passes any more, and the ports are free. Twice is once."""
+        if not self.is_closed:
+            self.is_closed = True
+            for stream in self.streams:
+                if stream is not None:
+                    self._relay.release(stream)
+            self._relay.ended(self)
+
+
+def _nobody() -> None:
+    """Nobody wants to know."""
+
+
+class Relay:
+    """The relay of one process. Raises ValueError for addresses or ports that make no sense."""
+
+    def __init__(self, context: Context, config: MediaConfig) -> None:
+        self._context = context
+        self._idle_s = float(config.idle)
+        self._hosts = {Side.INSIDE: _by_family(config.inside), Side.OUTSIDE: _by_family(config.outside)}
+        self._range = range(config.ports[0], config.ports[1] + 1)
+        if len(self._range) < 2 or config.ports[0] in PRIVILEGED_PORTS:
+            raise ValueError(f"[media] ports is {config.ports}; write the first and the last, such as [40000, 49999]")
+        self._ports = Ports(*config.ports, context.randomness)
+        self._sessions: dict[RelaySession, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self.foreign = 0  # packets of third parties, of sessions that ended
+
+    async def prove(self) -> None:
+        """Opens and closes ports on every address. Raises OSError where one is not this machine's."""
+        for host in {host for hosts in self._hosts.values() for host in hosts.values()}:
+            self._ports.give_back(await self._ports.draw(host))
+
+    def host(self, side: Side, family: int | None) -> str:
+        """This relay's address towards a side: of that family, or else the first. Raises SipError."""
+        hosts = self._hosts[side]
+        if family is None:
+            return next(iter(hosts.values()))
+        if family not in hosts:
+            raise SipError(488, f"the relay has no IPv{family} address {side.value}", "RFC 6157 4")
+        return hosts[family]
+
+    def judge(self, side: Side, ip: Ip, port: int) -> None:
+        """Refuses addresses that no media comes from (requirement row 100). Raises SipError 488."""
+        own = self._hosts[side].values()
+        if not (ip.is_loopback or _is_a_hosts(ip)):
+            raise _refused(f"media at {ip}")
+        if ip.is_loopback and not any(ip_address(host).is_loopback for host in own):
+            raise _refused(f"media at this machine's own {ip}")
+        if port in PRIVILEGED_PORTS:
+            raise _refused(f"media at port {port}")
+        if not any(str(ip) in hosts.values() for hosts in self._hosts.values()):
+            return
+        # Two functions of this process may each anchor the same call: the inner of them sees the other's port.
+        if side is Side.INSIDE and (port not in self._range or self._ports.holds(str(ip), port)):
+            return
+        if not ip.is_loopback or port in self._range:
+            raise _refused(f"media at the relay's own {ip} port {port}")
+
+    def session(self, call_id: str) -> RelaySession:
+        """For a call. Raises SipError 503."""
+        if len(self._sessions) >= limits.MEDIA_SESSIONS:
+            raise SipError(503, "the relay has as many calls as it may have", "limits.MEDIA_SESSIONS")
+        made = RelaySession(self, call_id)
+        self._sessions[made] = None
+        if self._timer is None:
+            self._sweep_later()
+        return made
+
+    async def opened(self, hosts: tuple[str, str], session: RelaySession) -> Stream:
+        """Two pairs of ports, inside and outside. Raises SipError 503."""
+        inside = None
+        try:
+            inside = await self._ports.draw(hosts[0])
+            pairs = {Side.INSIDE: inside, Side.OUTSIDE: await self._ports.draw(hosts[1])}
+        except (NoPort, OSError) as error:
+            if inside is not None:
+                self._ports.give_back(inside)
+            raise SipError(503, f"no media ports: {error}", "[media] ports") from error
+
+        def alarm(_leg: Leg, source: Address) -> None:
+            why = "a packet came from an address that nobody named in signalling"
+            place = f"{source[0]}:{source[1]}"
+            self._context.refused(0, why, "requirement row 103", method="RTP", call_id=session.call_id, source=place)
+
+        return Stream(pairs, not self._context.enforces("media-source"), alarm)
+
+    def release(self, stream: Stream) -> None:
+        """The ports are free again."""
+        self.foreign += sum(leg.foreign for leg in stream.all_legs())
+        for pair in stream.pairs.values():
+            self._ports.give_back(pair)
+
+    def ended(self, session: RelaySession) -> None:
+        self._sessions.pop(session, None)
+        if not self._sessions and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def table_sizes(self) -> dict[str, int]:
+        """Entries by table, for status and for tests that nothing is left."""
+        return {"media sessions": len(self._sessions), "media ports": 2 * len(self._ports)}
+
+    def close(self) -> None:
+        for session in list(self._sessions):
+            session.close()
+
+    # ---- idle sessions
+
+    def _sweep_later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self._idle_s / SWEEPS_PER_IDLE, self._sweep)
+
+    def _sweep(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for session in [each for each in self._sessions if each.is_idle(now, self._idle_s)]:
+            what = f"no media came for {self._idle_s:.0f} s in call {session.call_id}: its ports are closed"
+            self._context.notice("info", what, "a party went away without BYE, or a firewall stops its media")
+            session.close()
+            session.on_idle()
+        if self._sessions:
+            self._sweep_later()
+
+
+def _is_a_hosts(ip: Ip) -> bool:
+    """Whether it can be the address of one host that is not on this very link: of IPv6 only what is handed out, which
+    leaves out all that has an IPv4 address in it but 6to4.
+    """
+    if isinstance(ip, IPv6Address):
+        return any(ip in network for network in UNICAST)
+    return not (ip.is_multicast or ip.is_link_local or ip.is_reserved or ip.is_unspecified)
+
+
+def _refused(why: str) -> SipError:
+    return SipError(488, why, "RFC 8866 5.7, requirement row 100")
+
+
+def _by_family(hosts: tuple[str, ...]) -> dict[int, str]:
+    """The addresses by IP version, in the order in which they are preferred."""
+    found: dict[int, str] = {}
+    for host in hosts:
+        ip = ip_address(host)
+        if ip.version in found or ip.is_unspecified or ip.is_multicast:
+            raise ValueError(f"[media] inside and outside are one address of each family, and {host} is not one")
+        found[ip.version] = str(ip)
+    if not found:
+        raise ValueError("[media] inside and outside need an address each")
+    return found
