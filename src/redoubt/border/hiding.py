@@ -22,7 +22,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from redoubt.border.hiding_keys import HidingKey, Ring, read_ring
+from redoubt.border.hiding_keys import HidingKey, Ring, newest_of, read_ring
 from redoubt.config import ConfigError
 from redoubt.limits import HIDING_TOKEN_S
 from redoubt.sip.errors import SipError
@@ -84,7 +84,7 @@ class Hiding:
         ciphers = self._ciphers.get(number)
         plain = b""
         if ciphers is not None and head[0] in (GCM, CBC):
-            checks = self._context.enforces("hiding-mac")
+            checks = self._context.enforces("border-token-mac")
             plain = ciphers.open(head[0], octets[HEAD_OCTETS:], self._bound(purpose, partner, head), checks)
         made_s = int.from_bytes(plain[:TIME_OCTETS], "big")
         if not plain or made_s + HIDING_TOKEN_S < self._context.clock.now():
@@ -100,7 +100,7 @@ class Hiding:
     def _sealing(self, now_s: float) -> HidingKey:
         """The newest key whose time has come; all nodes change to a new one at once."""
         come = [key for key in self._known if key.since_s <= now_s]
-        return max(come or self._known, key=lambda key: key.since_s)
+        return newest_of(come or self._known)
 
     def _look_if_due(self) -> None:
         if asyncio.get_running_loop().time() >= self._looks_at:

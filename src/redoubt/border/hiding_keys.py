@@ -6,6 +6,7 @@ has come seals; all of them open, so that what was hidden before a rotation stil
 
 import os
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,9 +38,9 @@ def new_ring(randomness: Randomness, now_s: float) -> Ring:
 
 def rotated(ring: Ring, randomness: Randomness, now_s: float, after_s: float = 0.0) -> Ring:
     """A ring with one key more, which seals `after_s` from now; keys that no token can need any more are gone."""
-    newest = max(ring, key=lambda key: key.since_s)
+    newest = newest_of(ring)
     number = newest.number % (NUMBERS - 1) + 1
-    added = HidingKey(number, Secret(randomness.octets(KEY_OCTETS)), max(now_s, newest.since_s) + after_s)
+    added = HidingKey(number, Secret(randomness.octets(KEY_OCTETS)), max(now_s + after_s, newest.since_s))
     kept = [key for key in ring if key.number != number and not _is_past(key, ring, now_s)]
     if len(kept) >= HIDING_KEYS:
         raise ConfigError(
@@ -47,6 +48,11 @@ def rotated(ring: Ring, randomness: Randomness, now_s: float, after_s: float = 0
             " may need; rotate less often"
         )
     return (*kept, added)
+
+
+def newest_of(ring: Sequence[HidingKey]) -> HidingKey:
+    """The key that began to seal last; of two that began together, the one that stands last."""
+    return max(reversed(ring), key=lambda key: key.since_s)
 
 
 def _is_past(key: HidingKey, ring: Ring, now_s: float) -> bool:
@@ -59,7 +65,7 @@ def write_ring(path: Path, ring: Ring, *, replace: bool = False) -> None:
     """Writes the file, readable by its owner only; a ring that exists is replaced as a whole or left alone."""
     if path.exists() and not replace:
         raise ConfigError(f"ibcf.hiding-keys: {path} exists; `redoubt hiding rotate` adds a key to it")
-    lines = [f"{key.number} {key.secret.reveal().hex()} {key.since_s:.0f}\n" for key in ring]
+    lines = [f"{key.number} {key.secret.reveal().hex()} {int(key.since_s)}\n" for key in ring]
     beside = path.with_name(f"{path.name}.new")
     beside.unlink(missing_ok=True)
     with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:

@@ -12,6 +12,7 @@ VERBS = {
     "associations": "Show the IPsec associations of phones: algorithms, state, life, what passed.",
     "trace": "Write what a running network says, decrypted, for Wireshark; or the keys of ESP.",
     "explain": "Say why a registration or call ended as it did.",
+    "hiding": "Make, rotate and show the keys of topology hiding; read its tokens.",
     "subscriber": "Add, show, list, import and remove subscribers.",
     "ue": "A test phone with a software ISIM: register, call, answer, message, deregister.",
     "demo": "Start a network, register two phones, place a call, and show every message.",

@@ -1,11 +1,13 @@
 """`redoubt init`: a commented redoubt.toml, a state directory, and the network's keys."""
 
+import time
 import tomllib
 from pathlib import Path
 
 import click
 import msgspec
 
+from redoubt.border.hiding_keys import new_ring, write_ring
 from redoubt.cli.output import config_option, console, fail, json_option, print_json, says_what_went_wrong
 from redoubt.config import Config
 from redoubt.hss.keys import create_key, write_key_file
@@ -46,14 +48,18 @@ def command(realm: str, config_path: Path, as_json: bool) -> None:
     token_path = directory / config.hss.rest_token_file
     if not token_path.exists():
         write_token_file(token_path, SystemRandomness())
+    hiding_path = directory / config.ibcf.hiding_keys
+    if not hiding_path.exists():
+        write_ring(hiding_path, new_ring(SystemRandomness(), time.time()))
     config_path.write_text(text)
     if as_json:
         print_json(
             {"config": str(config_path), "state": str(directory), "key": str(key_path), "token": str(token_path)}
-            | {"realm": config.network.realm}
+            | {"hiding_keys": str(hiding_path), "realm": config.network.realm}
         )
         return
     console.print(f"wrote [cyan]{config_path}[/], every option with its default and a comment")
     console.print(f"made  [cyan]{key_path}[/] (mode 0600): back it up, without it no subscriber's K can be read")
     console.print(f"made  [cyan]{token_path}[/] (mode 0600): the REST API's token, for when \\[hss] rest is set")
+    console.print(f"made  [cyan]{hiding_path}[/] (mode 0600): the border's keys, for when \\[ibcf] listens")
     console.print("next: `redoubt subscriber add alice`, then `redoubt up`")
