@@ -2,7 +2,8 @@
 
 from redoubt.cscf.pcscf.bindings import Binding
 from redoubt.cscf.pcscf.dialogs import DIALOG_FORMING, Attempt, Dialog, Dialogs, Side, check_room
-from redoubt.cscf.pcscf.screening import remove_all, strip_claims, to_phone
+from redoubt.cscf.pcscf.screening import strip_claims, to_phone
+from redoubt.cscf.trust import remove_all
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import P_PREFERRED_IDENTITY, ROUTE
 from redoubt.sip.headers.addresses import NameAddr

@@ -1,10 +1,17 @@
 """What may not cross the trust edge: headers of the network, and keys (TS 24.229 4.4, 5.2.6)."""
 
+from redoubt.cscf.trust import (
+    ASSERTING_HEADERS,
+    BILLING_HEADERS,
+    IDENTITIES,
+    hide_identity,
+    remove_all,
+    strip_access_claims,
+)
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import (
     AUTHENTICATION_INFO,
     AUTHORIZATION,
-    PRIVACY,
     PROXY_AUTHENTICATE,
     PROXY_REQUIRE,
     WWW_AUTHENTICATE,
@@ -15,46 +22,16 @@ from redoubt.sip.headers.credentials import Credentials
 from redoubt.sip.message import Message, Request
 from redoubt.sip.service import Context
 
-BILLING_HEADERS = frozenset(
-    (
-        "P-Charging-Function-Addresses",
-        "P-Charging-Vector",
-        "P-Private-Network-Indication",
-        "P-Profile-Key",
-        "P-Served-User",
-        "P-User-Database",
-        "P-Visited-Network-ID",
-        "Relayed-Charge",
-        "Restoration-Info",
-    )
-)
 # From a phone these are lies: they bill, route and authorise (TS 24.229 4.4, 5.2.6.3).
-NETWORK_HEADERS = BILLING_HEADERS | {
-    "P-Asserted-Service",
-    "P-Associated-URI",
-    "P-Called-Party-ID",
-    "P-Charge-Info",
-    "P-DCS-Billing-Info",
-    "P-Refused-URI-List",
-    "Path",
-    "Record-Route",
-    "Service-Route",
-}
+NETWORK_HEADERS = BILLING_HEADERS | ASSERTING_HEADERS | {"Path", "Record-Route", "Service-Route"}
 # To a phone these are none of its business (TS 24.229 5.2.6.3, 5.2.6.4).
 HIDDEN_HEADERS = BILLING_HEADERS | {"Server", "Warning"}
 CHALLENGES = (WWW_AUTHENTICATE, PROXY_AUTHENTICATE, AUTHENTICATION_INFO)
-IDENTITIES = frozenset(("P-Asserted-Identity", "P-Preferred-Identity"))
 PROXY_EXTENSIONS = frozenset(("privacy",))  # RFC 3323 4.3
 
 # What each way of a message is searched for, in one pass.
 OF_A_PHONE = NETWORK_HEADERS | IDENTITIES | {"P-Access-Network-Info", "Proxy-Require"}
 FOR_A_PHONE = HIDDEN_HEADERS | {field.name for field in CHALLENGES} | {"Privacy", "P-Called-Party-ID", "Route"}
-
-
-def remove_all(message: Message, names: frozenset[str]) -> None:
-    """Removes the headers with these names."""
-    for name in names:
-        message.remove(name)
 
 
 def strip_claims(request: Request, context: Context) -> frozenset[str]:
@@ -64,18 +41,10 @@ def strip_claims(request: Request, context: Context) -> frozenset[str]:
         return found
     if context.enforces("strip-core-headers"):
         remove_all(request, found & NETWORK_HEADERS)
-        _strip_access_claims(request)
+        strip_access_claims(request)
     if "Proxy-Require" in found:
         _check_extensions(request)
     return found & IDENTITIES
-
-
-def _strip_access_claims(message: Message) -> None:
-    """P-Access-Network-Info that says the network had provided it (TS 24.229 5.2.1)."""
-    for line in message.all("P-Access-Network-Info"):
-        words = line.lower().replace(" ", "").replace("\t", "")
-        if "network-provided" in words or ";np" in words:
-            message.remove("P-Access-Network-Info")
 
 
 def _check_extensions(request: Request) -> None:
@@ -96,18 +65,8 @@ def to_phone(message: Message, context: Context) -> frozenset[str]:
                 if field.name in found:
                     _remove_keys(message, field)
         if "Privacy" in found:
-            _hide_identity(message)
+            hide_identity(message)
     return found
-
-
-def _hide_identity(message: Message) -> None:
-    """Privacy: id keeps the asserted identity from the one who is not trusted with it (RFC 3325 7)."""
-    try:
-        wanted = message.need(PRIVACY).values
-    except SipError:  # who asks for privacy in words that can't be read gets it
-        wanted = ("id",)
-    if "id" in wanted or "user" in wanted:
-        message.remove("P-Asserted-Identity")
 
 
 def _remove_keys(response: Message, field: Field[Credentials]) -> None:

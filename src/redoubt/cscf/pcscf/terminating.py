@@ -4,13 +4,8 @@ from typing import Protocol
 
 from redoubt.cscf.pcscf.bindings import Binding
 from redoubt.cscf.pcscf.dialogs import DIALOG_FORMING, Attempt, Dialogs, Side, routes_of
-from redoubt.cscf.pcscf.screening import (
-    IDENTITIES,
-    NETWORK_HEADERS,
-    OF_A_PHONE,
-    remove_all,
-    to_phone,
-)
+from redoubt.cscf.pcscf.screening import NETWORK_HEADERS, OF_A_PHONE, to_phone
+from redoubt.cscf.trust import IDENTITIES, remove_all
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import P_CALLED_PARTY_ID, P_PREFERRED_IDENTITY
 from redoubt.sip.headers.addresses import NameAddr
