@@ -22,6 +22,7 @@ from .sets import ALICE, BOB, IMPU, POLICY, Node
 
 CONTACT = "sip:alice@10.0.0.1:31001"
 ROUTE, ASSOCIATED = "<sip:orig@scscf.ims.test;lr>", f"<{IMPU}>, <tel:+15550100>"
+AT = f"{ALICE.impi} {CONTACT}"
 KEY = ("call", "alice's", "bob's")
 
 
@@ -51,7 +52,7 @@ class World:
 
     def register(self, made: AssociationSet, lifetime_s: float = 3600) -> Binding:
         assert made.flow is not None
-        binding = Binding("token", CONTACT, IMPU, made.flow, call_id="registration", cseq=7)
+        binding = Binding("token", CONTACT, IMPU, made.flow, AT, ALICE.impi, call_id="registration", cseq=7)
         binding.learn((ROUTE,), (ASSOCIATED,))
         self.bindings.keep(binding, made.flow, lifetime_s)
         return binding
@@ -76,7 +77,7 @@ def test_bindings_and_confirmed_dialogs_are_there_again() -> None:
         await asyncio.sleep(100)
         world.die()
         [after] = world.recalled
-        assert world.bindings.of_token("token") is world.bindings.find(IMPU, CONTACT) is after
+        assert world.bindings.of_token("token") is world.bindings.find(IMPU, AT) is after
         assert (after.call_id, after.cseq, after.sender) == ("registration", 7, ALICE)
         assert (after.service_route, after.associated) == ((ROUTE,), (ASSOCIATED,))
         assert after.expires_at == pytest.approx(before.expires_at)

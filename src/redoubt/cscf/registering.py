@@ -63,13 +63,28 @@ def read_register(request: Request) -> RegisterRequest:
     expires = request.first(EXPIRES)
     if star and (len(contacts) > 1 or expires != 0):
         raise SipError(400, "Contact: * needs Expires: 0 and no other contact", "RFC 3261 10.2.2")
-    impi = credentials.param("username") or _derived_impi(impu)
+    impi = private_identity(credentials, impu)
     if not _is_utf8(impi):
         raise SipError(400, "the private identity is no UTF-8 text", "RFC 4282 2.1")
     if len(impi) > IMPU_OCTETS or len(impu) > IMPU_OCTETS:
         raise SipError(400, "an identity is longer than any can be", "limits.IMPU_OCTETS")
     cseq = request.cseq
     return RegisterRequest(impi, impu, credentials, addresses, star, expires, request.call_id, cseq.number)
+
+
+def contact_identity(impi: str, contact: NameAddr) -> str:
+    """What makes two contacts the same one: instance and reg-id (RFC 5626 5.1), else the URI (RFC 3261 10.2.4).
+
+    The private identity is part of it: no phone can replace the binding of another one (TS 24.229 5.4.1.2.2).
+    """
+    instance = contact.param("+sip.instance")
+    if instance:
+        return f"{impi} {instance} {contact.param('reg-id') or ''}"
+    uri = contact.uri
+    if not isinstance(uri, SipUri):
+        return f"{impi} {uri}"
+    transport = uri.param("transport") or ""
+    return f"{impi} {uri.aor}:{uri.port or ''};{transport.lower()}"
 
 
 def public_identity(uri: Uri) -> str:
@@ -79,9 +94,9 @@ def public_identity(uri: Uri) -> str:
     return uri.aor
 
 
-def _derived_impi(impu: str) -> str:
+def private_identity(credentials: Credentials, impu: str) -> str:
     """Without an Authorization header, the identity of To without its scheme (TS 24.229 5.4.1.2.1)."""
-    return impu.partition(":")[2]
+    return credentials.param("username") or impu.partition(":")[2]
 
 
 def _is_utf8(text: str) -> bool:

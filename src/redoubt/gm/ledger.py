@@ -16,7 +16,7 @@ from redoubt.gm.esp import Words
 from redoubt.limits import LEDGER_SLOT_OCTETS
 from redoubt.transport.flow import Address
 
-VERSION = b"redoubt gm 4\0\0\0\0"
+VERSION = b"redoubt gm 5\0\0\0\0"
 _HEADER = Struct("=16s32sI")  # of the first slot: version, whose the ledger is, how many slots were ever in use
 # Words of a slot. What changes often in a set's life is here, what it is for good in the record.
 LENGTH, SENT, SENT_CLIENT, RECEIVED_SERVER, RECEIVED_CLIENT, KIND, STATE, ENDS_S, ENDS_NS = range(9)

@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from redoubt.cscf.lapses import Lapses
+from redoubt.cscf.registering import contact_identity
 from redoubt.cscf.scscf import challenges as challenges_module
 from redoubt.cscf.scscf.backoff import BackOff
 from redoubt.cscf.scscf.challenges import Challenge, Challenges, VectorStock
-from redoubt.cscf.scscf.registrations import Binding, Registrations, contact_identity
+from redoubt.cscf.scscf.registrations import Binding, Registrations
 from redoubt.diameter.cx import AuthenticationVector, PublicIdentity, ServiceProfile, UserProfile
 from redoubt.limits import BACK_OFF_S, CHALLENGES_PER_USER
 from redoubt.secret import Secret

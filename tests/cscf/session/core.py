@@ -8,8 +8,9 @@ from typing import Any
 
 from redoubt.config import PCscfConfig, SCscfConfig
 from redoubt.cscf.pcscf.pcscf import PCscf
+from redoubt.cscf.registering import contact_identity
 from redoubt.cscf.scscf.regevent import RegEvent
-from redoubt.cscf.scscf.registrations import Binding, Registrations, contact_identity
+from redoubt.cscf.scscf.registrations import Binding, Registrations
 from redoubt.cscf.scscf.restoration import Restoration
 from redoubt.cscf.scscf.sessions import Sessions
 from redoubt.diameter.cx import PublicIdentity, ResultCode, ServerAssignmentAnswer, ServiceProfile, UserProfile

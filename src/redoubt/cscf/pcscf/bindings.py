@@ -25,6 +25,9 @@ class Binding:
     contact: str  # the URI as the phone wrote it
     impu: str  # the address of record that was registered
     flow: Flow  # that it was registered over; of a phone with associations only the way that its last REGISTER came
+    key: str = ""  # contact_identity: phones that share an identity may have one address, behind different NATs
+    impi: str = ""  # the private identity that registered
+    instance: str | None = None  # +sip.instance, if the phone has one
     sender: Hashable = None  # whose requests are this phone's: its `PhoneKey`, else what `gm.sender_of` says
     call_id: str = ""  # of the last REGISTER that was accepted, with its CSeq
     cseq: int = 0
@@ -71,26 +74,27 @@ class Bindings:
         self._ended = ended
         self._gm = gm
         self.memory: Memory | None = None
-        self._by_contact: dict[tuple[str, str], Binding] = {}  # (impu, contact)
+        self._by_key: dict[tuple[str, str], Binding] = {}  # (impu, contact_identity)
         self._by_token: dict[str, tuple[Binding, ...]] = {}  # mostly one
         self._by_sender: dict[Hashable, list[Binding]] = {}
         self._by_impu: dict[str, tuple[Binding, ...]] = {}  # mostly one
         self._expiries: Ends[Binding] = Ends(self.remove)
 
     def __len__(self) -> int:
-        return len(self._by_contact)
+        return len(self._by_key)
 
     @property
     def without_ipsec(self) -> int:
         """How many are of phones that nothing protects."""
-        return sum(not isinstance(binding.sender, PhoneKey) for binding in self._by_contact.values())
+        return sum(not isinstance(binding.sender, PhoneKey) for binding in self._by_key.values())
 
     def now(self) -> float:
         """Loop time, in which lifetimes are counted."""
         return asyncio.get_running_loop().time()
 
-    def find(self, impu: str, contact: str) -> Binding | None:
-        return self._by_contact.get((impu, contact))
+    def find(self, impu: str, key: str) -> Binding | None:
+        """The binding of an identity at one contact of one phone, as `contact_identity` tells them apart."""
+        return self._by_key.get((impu, key))
 
     def of_flow(self, flow: Flow) -> list[Binding]:
         """The bindings that were registered over this flow, or over any association of its phone: who its sender is."""
@@ -122,7 +126,7 @@ class Bindings:
         binding.flow, binding.sender = flow, sender
         flow.kept = True  # the connection of an authenticated phone is not the one to go (requirement row 96)
         binding.is_ending = False
-        self._by_contact[binding.impu, binding.contact] = binding
+        self._by_key[binding.impu, binding.key] = binding
         _add(self._by_token, binding.token, binding)
         _add(self._by_impu, binding.impu, binding)
         self.shorten(binding, lifetime_s)
@@ -159,7 +163,7 @@ class Bindings:
             return
         _take(self._by_token, binding.token, binding)
         _take(self._by_impu, binding.impu, binding)
-        self._by_contact.pop((binding.impu, binding.contact), None)
+        self._by_key.pop((binding.impu, binding.key), None)
         self._leave_flow(binding)
         self._expiries.discard(binding)
         if self.memory is not None:
@@ -169,7 +173,7 @@ class Bindings:
 
     def clear(self) -> None:
         """Forgets all, without telling anyone."""
-        for table in (self._by_contact, self._by_token, self._by_sender, self._by_impu):
+        for table in (self._by_key, self._by_token, self._by_sender, self._by_impu):
             table.clear()
         self._expiries.clear()
 

@@ -10,6 +10,7 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
+from redoubt.cscf.registering import NO_CREDENTIALS, private_identity
 from redoubt.gm.admission import Admission, Attempt
 from redoubt.gm.agreement import (
     OPTION,
@@ -33,7 +34,6 @@ from redoubt.secret import Secret
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import AUTHORIZATION, CONTACT, REQUIRE, SECURITY_CLIENT, VIA, WWW_AUTHENTICATE
 from redoubt.sip.headers.addresses import NameAddr
-from redoubt.sip.headers.credentials import Credentials
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context, Exchange
 from redoubt.sip.uri import SipUri, is_ip_address
@@ -41,7 +41,6 @@ from redoubt.transport.flow import EspAssociation, Flow
 
 AGREEMENT_HEADERS = frozenset(("Security-Client", "Security-Verify", "Require", "Proxy-Require"))
 KEY_OCTETS = 16
-NO_CREDENTIALS = Credentials("Digest")
 OPEN = (State.TEMPORARY, State.ANSWERED)
 
 
@@ -125,7 +124,7 @@ class Gm:
         """Reads and judges SM1 or SM7, before home is asked. Raises 403, 421, 494."""
         flow = exchange.flow
         credentials = request.first(AUTHORIZATION) or NO_CREDENTIALS
-        impi = credentials.param("username") or request.to.uri.aor.partition(":")[2]
+        impi = private_identity(credentials, request.to.uri.aor)
         nonce = credentials.param("nonce") or ""
         if isinstance(flow.security, EspAssociation):
             asked = self._protected(request, exchange, impi, nonce)

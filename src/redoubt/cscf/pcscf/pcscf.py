@@ -134,7 +134,7 @@ class PCscf:
         """One after the other: the S-CSCFs must not suffer for this node's death."""
         for binding in recalled:
             await asyncio.sleep(WATCH_AGAIN_S)
-            if self.bindings.find(binding.impu, binding.contact) is binding:
+            if self.bindings.find(binding.impu, binding.key) is binding:
                 self.subscriptions.ensure(binding, self.bindings.now())
 
     def _registered(self, binding: Binding, came_at: float) -> None:

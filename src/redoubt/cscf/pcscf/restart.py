@@ -24,6 +24,9 @@ class BindingRecord(Struct, frozen=True, array_like=True, tag="b"):
     token: str
     contact: str
     impu: str
+    key: str
+    impi: str
+    instance: str | None
     call_id: str
     cseq: int
     is_ending: bool
@@ -36,7 +39,7 @@ class DialogRecord(Struct, frozen=True, array_like=True, tag="d"):
     """A confirmed dialog of such a binding."""
 
     key: DialogKey
-    owner: tuple[str, str]  # its address of record and contact
+    owner: tuple[str, str]  # its address of record and key
     routes: tuple[str, ...]
     cseq: int
     lifetime_s: float
@@ -61,8 +64,9 @@ class Memory:
         if not isinstance(sender, PhoneKey):
             return
         record = BindingRecord(
-            (sender.impi, sender.contact), binding.token, binding.contact, binding.impu, binding.call_id, binding.cseq,
-            binding.is_ending, binding.expires_at + self._offset_s, binding.service_route, binding.associated,
+            (sender.impi, sender.contact), binding.token, binding.contact, binding.impu, binding.key, binding.impi,
+            binding.instance, binding.call_id, binding.cseq, binding.is_ending, binding.expires_at + self._offset_s,
+            binding.service_route, binding.associated,
         )  # fmt: skip
         self._keepsakes.keep(binding, _encode(record))
 
@@ -71,7 +75,7 @@ class Memory:
         owner = dialog.owner
         if dialog.confirmed and isinstance(owner.sender, PhoneKey):
             record = DialogRecord(
-                dialog.key, (owner.impu, owner.contact), dialog.routes, dialog.cseq, dialog.lifetime_s,
+                dialog.key, (owner.impu, owner.key), dialog.routes, dialog.cseq, dialog.lifetime_s,
                 dialog.expires_at + self._offset_s,
             )  # fmt: skip
             self._keepsakes.keep(dialog, _encode(record))
@@ -97,7 +101,7 @@ class Memory:
             return binding
 
         self._keepsakes.take_over(revive)
-        owners = {(each.impu, each.contact): each for each in recalled}
+        owners = {(each.impu, each.key): each for each in recalled}
         for record in found:
             self._resume(record, owners.get(record.owner), dialogs)
         _end_unused(gm, {each.sender for each in recalled})
@@ -108,7 +112,9 @@ class Memory:
         lifetime_s = record.expires_at - self._offset_s - bindings.now()
         if protecting is None or protecting.flow is None or lifetime_s <= 0:
             return None
-        binding = Binding(record.token, record.contact, record.impu, protecting.flow)
+        binding = Binding(
+            record.token, record.contact, record.impu, protecting.flow, record.key, record.impi, record.instance
+        )
         binding.call_id, binding.cseq = record.call_id, record.cseq
         binding.learn(record.service_route, record.associated)
         bindings.keep(binding, protecting.flow, lifetime_s)

@@ -5,12 +5,12 @@ import asyncio
 from msgspec import Struct
 
 from redoubt.config import AccessPolicy, SCscfConfig
-from redoubt.cscf.registering import RegisterRequest, read_register, report
+from redoubt.cscf.registering import RegisterRequest, contact_identity, read_register, report
 from redoubt.cscf.scscf.authentication import Attempt, Authentication, Busy, Outcome, hss_silent
 from redoubt.cscf.scscf.challenges import Challenge
 from redoubt.cscf.scscf.deregistration import DEACTIVATED, UNREGISTERED, Deregistration
 from redoubt.cscf.scscf.regevent import RegEvent
-from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations, contact_identity
+from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations
 from redoubt.cscf.scscf.restoration import Restoration
 from redoubt.cscf.scscf.verdicts import (
     report_failure,

@@ -11,8 +11,6 @@ from redoubt.diameter.cx import PublicIdentity, UserProfile
 from redoubt.expressions import ExpressionError, expression
 from redoubt.limits import IMPU_OCTETS
 from redoubt.sip.grammar import Params
-from redoubt.sip.headers.addresses import NameAddr
-from redoubt.sip.uri import SipUri
 
 
 @dataclass(slots=True, eq=False)
@@ -167,21 +165,6 @@ class Registrations:
                 del self._by_impu[identity.impu]
         if found in self._wildcarded:
             self._wildcarded.remove(found)
-
-
-def contact_identity(impi: str, contact: NameAddr) -> str:
-    """What makes two contacts the same one: instance and reg-id (RFC 5626 5.1), else the URI (RFC 3261 10.2.4).
-
-    The private identity is part of it: no phone can replace the binding of another one (TS 24.229 5.4.1.2.2).
-    """
-    instance = contact.param("+sip.instance")
-    if instance:
-        return f"{impi} {instance} {contact.param('reg-id') or ''}"
-    uri = contact.uri
-    if not isinstance(uri, SipUri):
-        return f"{impi} {uri}"
-    transport = uri.param("transport") or ""
-    return f"{impi} {uri.aor}:{uri.port or ''};{transport.lower()}"
 
 
 def matches_wildcard(wildcard: str, impu: str) -> bool:

@@ -8,8 +8,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from redoubt.config import SCscfConfig
+from redoubt.cscf.registering import contact_identity
 from redoubt.cscf.scscf.regevent import RegEvent
-from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations, contact_identity
+from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations
 from redoubt.cscf.scscf.verdicts import report_registered
 from redoubt.diameter.cx import (
     Cx,
