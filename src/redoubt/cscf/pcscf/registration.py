@@ -8,9 +8,10 @@ from functools import partial
 from redoubt.config import PCscfConfig
 from redoubt.cscf.pcscf.bindings import Binding, Bindings
 from redoubt.cscf.pcscf.gm import Asked, Gm, Keys, keys_of
-from redoubt.cscf.pcscf.screening import indicate, remove_all, strip_claims, to_phone
+from redoubt.cscf.pcscf.screening import indicate, strip_claims, to_phone
 from redoubt.cscf.pcscf.tokens import FlowTokens
 from redoubt.cscf.registering import NO_CREDENTIALS, contact_identity, private_identity
+from redoubt.cscf.trust import remove_all
 from redoubt.limits import BINDINGS_PER_FLOW
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import AUTHORIZATION, CONTACT, EXPIRES
