@@ -160,7 +160,11 @@ _MODES = {mode.value.lower(): mode for mode in Mode}
 
 def _said(mechanism: SecurityMechanism) -> dict[str, str]:
     """What its parameters mean: neither case nor quotes do."""
-    return {name: unquote(value.lower()) if value else "" for name, value in mechanism.params}
+    said = {}
+    for name, value in mechanism.params:
+        text = value or ""
+        said[name] = (unquote(text) if text[:1] == '"' else text).lower()
+    return said
 
 
 # ---- the network's end
@@ -281,11 +285,9 @@ def strip_agreement(request: Request) -> None:
     request.remove("Security-Verify")
     for option_field in (REQUIRE, PROXY_REQUIRE):
         tags = request.every(option_field)
-        if OPTION in _options(tags):
-            kept = [tag for tag in tags if tag.lower() != OPTION]
-            request.remove(option_field.name)
-            if kept:
-                request.put(option_field, *kept)
+        kept = [tag for tag in tags if tag.lower() != OPTION]
+        if len(kept) < len(tags):
+            request.put(option_field, *kept)
 
 
 def _options(tags: Sequence[str]) -> list[str]:

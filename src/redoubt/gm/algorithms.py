@@ -4,7 +4,6 @@ A suite is the pair that one association uses. What AES-GCM and AES-GMAC demand 
 suite itself, so that no negotiation can end with traffic that nothing authenticates.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from hmac import digest
 
@@ -31,8 +30,7 @@ class Encryption(StrEnum):
     NULL = "null"
 
 
-@dataclass(frozen=True, slots=True)
-class Suite:
+class Suite(Struct, frozen=True, gc=False):
     """An integrity and an encryption algorithm that go together."""
 
     integrity: Integrity

@@ -143,10 +143,11 @@ class Allocator:
         known = keep if keep is not None else next(iter(place.server_ports.get(phone, ())), None)
         if known is not None and (*there, known) not in self._pairs:
             return known
-        by_load = sorted(self._server_ports, key=lambda port: place.server_load.get(port, 0))
-        free = next((port for port in by_load if (*there, port) not in self._pairs), None)
-        if free is not None:
-            return free
+        load = place.server_load
+        by_load = sorted(self._server_ports, key=lambda port: load.get(port, 0)) if load else self._server_ports
+        for port in by_load:
+            if (*there, port) not in self._pairs:
+                return port
         return known if known is not None else by_load[0]
 
     def _client_port(self, place: _Address, address: str, there: tuple[str, int]) -> int:

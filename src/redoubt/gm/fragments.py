@@ -53,7 +53,7 @@ class _Partial:
         return self.octets == self.end and max(self.pieces) <= self.end
 
     def payload(self) -> bytes:
-        return b"".join(self.pieces[start] for start in sorted(self.pieces))
+        return b"".join([piece for _, piece in sorted(self.pieces.items())])
 
 
 class Reassembler:

@@ -23,7 +23,13 @@ DISPLAY = TOKEN + " \t"
 # ':', '@', '/' and '=' unquoted. What would end the value or the message is never part of it.
 VALUE = ALPHANUM + "-.!%*_+`'~[]:/@=?&$#(){}|^\\"
 # Names of parameters that nearly every message has.
-USUAL_NAMES = {name: sys.intern(name) for name in ("branch", "expires", "lr", "received", "rport", "tag")}
+USUAL_NAMES = {
+    name: sys.intern(name)
+    for name in (
+        "branch", "expires", "lr", "received", "rport", "tag",
+        "q", "alg", "ealg", "prot", "mod", "spi-c", "spi-s", "port-c", "port-s",
+    )
+}  # fmt: skip
 
 
 def malformed(what: str, clause: str = "RFC 3261 25.1") -> SipError:
