@@ -188,6 +188,7 @@ class DiameterConfig(Section, frozen=True):
 
 
 AccessPolicy = Literal["ipsec", "aka-without-ipsec"]
+GmPath = Literal["user-space", "auto", "kernel", "raw"]
 SuiteName = Annotated[str, Meta(pattern="^[a-z0-9-]+/[a-z0-9-]+$", description="alg/ealg of TS 33.203 Annex H")]
 
 
@@ -202,7 +203,7 @@ class AccessConfig(Section, frozen=True):
 class GmConfig(Section, frozen=True):
     """IPsec between phones and the P-CSCF (TS 33.203 6.3, 7 and Annexes H, M)."""
 
-    path: Literal["user-space", "auto", "kernel", "raw"] = "user-space"
+    path: GmPath = "user-space"
     """What carries ESP of phones without a NAT. Handsets want transport mode: write "auto", which takes the kernel's
     ESP, else raw sockets, and says what this machine lacks. user-space: ESP in UDP alone, without privileges; kernel,
     raw: that or no start."""

@@ -1,8 +1,10 @@
-"""The phone's end of Gm: what it offers, its association sets, its tunnel (TS 24.229 5.1.1, TS 33.203 6, 7)."""
+"""The phone's end of Gm: what it offers, its association sets, their paths (TS 24.229 5.1.1, TS 33.203 6, 7)."""
 
-from dataclasses import dataclass, field
+import socket
+from dataclasses import dataclass, field, replace
 
 from redoubt.aka.isim import Success
+from redoubt.config import GmPath
 from redoubt.gm.agreement import (
     OPTION,
     AgreementPolicy,
@@ -17,10 +19,11 @@ from redoubt.gm.agreement import (
 from redoubt.gm.algorithms import expand
 from redoubt.gm.association_set import AssociationSet, Beginning, PathFailed, PhoneKey, Role
 from redoubt.gm.associations import Associations
+from redoubt.gm.paths import Lacking, Paths, carrier_for
 from redoubt.gm.reports import Reports
+from redoubt.gm.set_streams import SetStreams, Voucher
 from redoubt.gm.states import Event, State
 from redoubt.gm.udp_tunnel import PORT, open_udp_tunnel
-from redoubt.gm.user_space import UserSpacePath
 from redoubt.phone.challenge import UnanswerableChallenge
 from redoubt.phone.offers import OfferStyle
 from redoubt.sip.fields import SECURITY_SERVER
@@ -36,13 +39,15 @@ SERVES = frozenset({State.ANSWERED, State.ESTABLISHED, State.IN_USE, State.OLD, 
 
 @dataclass(frozen=True, slots=True)
 class GmOptions:
-    """What a phone can do: its algorithms and ways, and the P-CSCF's port for ESP in UDP. `server_port` is the phone's
-    own protected one, which it may have kept; 0: any.
+    """What a phone can do: its algorithms, and the P-CSCF's port for ESP in UDP. `server_port` is the phone's own
+    protected one, which it may have kept; 0: any. `path` is what carries transport mode, if anything does; the modes of
+    `policy` follow from it.
     """
 
-    policy: AgreementPolicy = field(default_factory=lambda: AgreementPolicy(modes=(Mode.UDP_TUNNEL,)))
+    policy: AgreementPolicy = field(default_factory=AgreementPolicy)
     port: int = PORT
     server_port: int = 0
+    path: GmPath = "user-space"
 
 
 class PhoneGm:
@@ -57,38 +62,66 @@ class PhoneGm:
         self._policy = style.policy(options.policy) if style is not None else options.policy
         self._key = PhoneKey(impi, instance)
         self._here = self._there = ""
-        self._path: UserSpacePath | None = None
+        self._paths = Paths()
+        self._streams = SetStreams()
+        self._lacks = "it was told to have ESP in UDP alone"
         self._associations: Associations | None = None
         self.port = 0  # the protected server port, which stays (TS 33.203 7.1)
 
     async def open(self, here: str, there: str, receive: OnDatagram) -> None:
-        """Opens the tunnel's socket at the phone's address towards the P-CSCF's. Raises OSError."""
-        context = self._context
+        """Opens the ways between the phone's address and the P-CSCF's. Raises OSError, and Lacking when this machine
+        has not the one that was asked for.
+        """
+        context, paths = self._context, self._paths
         self._here, self._there = here, there
+        self._associations = associations = Associations(Role.PHONE, paths)
         listen = Listen("udp", here, 0, Zone.ACCESS)
-        path = await open_udp_tunnel(Role.PHONE, listen, here, context.randomness, receive, self._options.port)
-        associations = Associations(Role.PHONE, path)
-        reports = Reports(context.node, context.events, context.clock)
-        associations.listeners.append(reports.changed)
-        path.received, path.refused = associations.received, reports.refused
-        path.exhausted = lambda worn: associations.ended(worn, Event.EXHAUSTED)
-        self._path, self._associations = path, associations
+        paths.add_tunnel(
+            here, await open_udp_tunnel(Role.PHONE, listen, here, context.randomness, receive, self._options.port)
+        )
         self.port = self._options.server_port or self._port(0)
+        self._open_carrier(receive)
+        self._policy = replace(self._policy, modes=paths.modes)
+        reports = Reports(context.node, context.events, context.clock)
+        associations.listeners += [reports.changed, self._streams.changed]
+        paths.report_to(associations.received, lambda worn: associations.ended(worn, Event.EXHAUSTED), reports.refused)
+
+    def _open_carrier(self, receive: OnDatagram) -> None:
+        """Transport mode, where it was asked for; `auto` can do without, and has to on the P-CSCF's own machine."""
+        wanted = self._options.path
+        if wanted == "user-space":
+            return
+        if wanted == "auto" and self._here == self._there:
+            self._lacks = "it is on the P-CSCF's own machine"
+            return
+        try:
+            carrier = carrier_for(wanted, [self._here])
+            self._paths.add_carrier(
+                carrier, Role.PHONE, self._here, [self.port], self._context.randomness, receive
+            )
+        except Lacking as lacking:
+            if wanted != "auto":
+                raise
+            self._lacks = f"this machine lacks it. {lacking}"
 
     def close(self) -> None:
-        if self._path is not None:
-            self.associations.close()
-            self._path.close()
+        if self._associations is not None:
+            self._associations.close()
+        self._paths.close()
 
     @property
     def associations(self) -> Associations:
         assert self._associations is not None, "the phone is not open"
         return self._associations
 
-    @property
-    def tunnel(self) -> UserSpacePath:
-        assert self._path is not None, "the phone is not open"
-        return self._path
+    async def call(self, carrier: AssociationSet) -> tuple[socket.socket, Voucher] | None:
+        """A TCP connection inside a set, and who vouches for it; None where its path has no TCP. Raises OSError."""
+        streams = self._paths.stream_of(carrier)
+        if streams is None:
+            return None
+        ends = carrier.agreement
+        made = await streams.call(ends.phone.port_c, (carrier.address, ends.network.port_s))
+        return made, self._streams.voucher(streams)
 
     def renumber(self) -> None:
         """Another server port, for a phone without associations."""
@@ -118,6 +151,8 @@ class PhoneGm:
         agreement = accept(self._policy, client, ", ".join(response.all(SECURITY_SERVER.name)))
         if agreement is None:
             raise UnanswerableChallenge("the P-CSCF offers no security agreement that this phone accepts")
+        if agreement.mode not in self._policy.modes:
+            raise UnanswerableChallenge(f"the P-CSCF chose {agreement.mode}, which has no way here: {self._lacks}")
         beginning = Beginning(
             self._key, agreement, expand(agreement.suite, keys.ck, keys.ik), self._there, self._here,
             response.call_id, nonce, carrier is not None,
@@ -149,6 +184,13 @@ class PhoneGm:
         ours = {offer.suite for offer in read_offers(self._offers(Ends(256, 257, 1, 2)))}
         listed = {f"{one.param('alg')}/{one.param('ealg')}" for one in response.every(SECURITY_SERVER)}
         return any(str(suite) in listed for suite in ours)
+
+    def why_refused(self, response: Response) -> str:
+        """What a 494 means for the user of a phone without transport mode."""
+        listed = {one.param("mod") or Mode.TRANSPORT.value for one in response.every(SECURITY_SERVER)}
+        if response.status != 494 or listed != {Mode.TRANSPORT.value} or Mode.TRANSPORT in self._policy.modes:
+            return ""
+        return f"the P-CSCF wants transport mode, for which this phone has no way: {self._lacks}"
 
     def serves(self, flow: Flow) -> bool:
         """Whether a request that came on this flow is the P-CSCF's (TS 24.229 5.1.1.2)."""

@@ -7,11 +7,14 @@ from typing import Protocol, TypeVar
 
 from msgspec.structs import replace
 
+from redoubt.gm.association_set import AssociationSet
+from redoubt.limits import STREAM_CONNECT_S
 from redoubt.phone.gm import GmOptions, PhoneGm
 from redoubt.phone.identity import PhoneIdentity
 from redoubt.phone.profiles import REDOUBT, PhoneProfile
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import Request, Response
+from redoubt.sip.protected import ProtectedStreams
 from redoubt.sip.service import Context, Exchange, Root, Service
 from redoubt.sip.stack import Stack
 from redoubt.sip.uri import SipUri, parse_uri
@@ -57,6 +60,8 @@ class Line:
         self._stack = stack
         self._flow: Flow | None = None
         self._stream: Flow | None = None
+        self._protected: ProtectedStreams | None = None
+        self._inside: dict[int, Flow] = {}  # connections inside association sets, by their number
 
     async def open(self, service: Service) -> None:
         """Opens the flow that requests go out on, and that the network's come back on: to `service`."""
@@ -65,6 +70,7 @@ class Line:
             raise ValueError(f"{self.proxy} is no SIP URI")
         self._flow = await self._stack.outbound.flow_to(proxy)
         if self.gm is not None:
+            self._protected = ProtectedStreams(self._stack, service)
             await self.gm.open(self._flow.local[0], self._flow.remote[0], self._stack.serves(service))
 
     def close(self) -> None:
@@ -123,14 +129,14 @@ class Line:
         """Sends a request and waits for its final response; a transport failure is a response too. REGISTER knows its
         own `way`; all else goes by the association in use, where there are associations.
         """
-        response = await self._sent(request, exchange or self.exchange(), way or self._way())
+        response = await self._sent(request, exchange or self.exchange(), way or await self._way())
         if response is None:
             raise RuntimeError(f"{request.method} ended without a response")
         return response
 
     async def acknowledge(self, ack: Request) -> None:
         """Sends an ACK, which nobody answers."""
-        await self._sent(ack, self.exchange(), self._way())
+        await self._sent(ack, self.exchange(), await self._way())
 
     async def change_to_tcp(self) -> None:
         """From now on requests go by TCP, or on by UDP where nobody listens (RFC 3261 18.1.1). The phone is still
@@ -148,6 +154,29 @@ class Line:
         """How REGISTER goes without an association."""
         return self._stream or self.flow
 
+    async def way_on(self, carrier: AssociationSet) -> Flow | None:
+        """Inside a set: by TCP as a handset that changes to it, where the set's path has TCP; else by UDP."""
+        if carrier.flow is None or not self.profile.tcp_after_challenge:
+            return carrier.flow
+        stream = self._inside.get(carrier.number)
+        if stream is None or stream.is_closed():
+            stream = await self._connect(carrier)
+        return stream or carrier.flow
+
+    async def _connect(self, carrier: AssociationSet) -> Flow | None:
+        assert self.gm is not None and self._protected is not None
+        try:
+            async with asyncio.timeout(STREAM_CONNECT_S):
+                called = await self.gm.call(carrier)
+                stream = await self._protected.join(*called) if called is not None else None
+        except (OSError, FlowFailed) as fault:
+            self.context.notice("warning", f"this handset wants TCP after the challenge: {fault}")
+            return None
+        if stream is not None:
+            self._inside = {number: flow for number, flow in self._inside.items() if not flow.is_closed()}
+            self._inside[carrier.number] = stream
+        return stream
+
     def _user(self) -> str:
         if self.profile.contact_user == "uuid":
             return _uuid(sha256(self.instance.encode()).digest()[:16])  # the same for the phone that comes back
@@ -159,11 +188,11 @@ class Line:
             return f"urn:gsma:imei:00101700-{int.from_bytes(drawn, 'big') % 1_000_000:06d}-0"
         return f"urn:uuid:{_uuid(drawn)}"
 
-    def _way(self) -> Flow | None:
+    async def _way(self) -> Flow | None:
         if self.gm is None:
             return self.clear_way
         carrier = self.gm.carrier()
-        return carrier.flow if carrier is not None else None
+        return await self.way_on(carrier) if carrier is not None else None
 
     async def _sent(self, request: Request, exchange: Exchange, way: Flow | None) -> Response | None:
         if self.adjust is not None:

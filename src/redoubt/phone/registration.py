@@ -155,9 +155,10 @@ class Registration:
         elif gm is not None:
             run.client = gm.offer(request, run.carrier)
         if (carrier := run.made or run.carrier) is not None:
-            if carrier.flow is None:  # it ended meanwhile: nothing goes by it, and nothing in its stead
+            inside = await line.way_on(carrier)
+            if inside is None:  # it ended meanwhile: nothing goes by it, and nothing in its stead
                 return request, request.response(430)
-            way = carrier.flow
+            way = inside
         return request, await line.send(request, way=way)
 
     def _key(self, run: _Run, response: Response) -> None:
@@ -233,7 +234,9 @@ class Registration:
     def _conclude(self, run: _Run, response: Response) -> RegistrationResult:
         outcomes = tuple(run.outcomes)
         if not response.is_success:
-            return RegistrationResult(response.status, response.reason, outcomes=outcomes, why=run.why)
+            gm = self._line.gm
+            why = run.why or (gm.why_refused(response) if gm is not None else "")
+            return RegistrationResult(response.status, response.reason, outcomes=outcomes, why=why)
         if not _proves_itself(response, run.answer):
             return RegistrationResult(
                 response.status, response.reason, outcomes=outcomes, why="rspauth of the 200 is not the network's"

@@ -137,7 +137,8 @@ class Gm:
         """SM6: the set is ready before the 401 leaves, and no 401 leaves without one where policy demands it."""
         if asked.carrier is not None and asked.carrier.state in OPEN:  # home knows nothing of what it answered
             self._fail_once_sent(asked.carrier, exchange)
-            asked = replace(asked, offer=self._offer(asked.client, asked.carrier.address != asked.carrier.inner))
+            mode = asked.carrier.agreement.mode
+            asked = replace(asked, offer=choose(self._policy, mode, mechanisms_of(asked.client)))
         if asked.offer is None:
             return
         if keys is None:
@@ -224,9 +225,11 @@ class Gm:
         inner = _own_address(request, contact, flow.remote[0])
         client, offer = "", None
         if self._policy.required or OPTION in [tag.lower() for tag in request.every(REQUIRE)]:
-            mode = self._policy.mode_for(inner != flow.remote[0])
+            is_here = flow.remote[0] == flow.local[0]  # a phone on this machine: no wire for the kernel's or raw ESP
+            mode = self._policy.mode_for(is_here or inner != flow.remote[0])
             if mode is None:
-                raise SipError(403, "the phone is behind a NAT, which no path here crosses", "TS 33.203 M.2")
+                why = "the phone is behind a NAT, or on this machine, where transport mode can't go"
+                raise SipError(403, why, "TS 33.203 M.2")
             client, offer = self._chosen(request, mode)
         return Asked(None, "no", _phone(impi, contact), flow.remote[0], inner, request.call_id, client, offer)
 
@@ -234,11 +237,6 @@ class Gm:
         """Security-Client, and what of it is best (TS 33.203 7.2). Raises 421 and 494."""
         offers = demanded(request, self._policy, mode)
         return ", ".join(request.all(SECURITY_CLIENT.name)), choose(self._policy, mode, offers)
-
-    def _offer(self, client: str, behind_nat: bool) -> Offer:
-        mode = self._policy.mode_for(behind_nat)
-        assert mode is not None  # a set with that mode is there
-        return choose(self._policy, mode, mechanisms_of(client))
 
     async def _conclude(self, carrier: AssociationSet) -> None:
         self.associations.concluded(carrier)
