@@ -68,3 +68,21 @@ def test_criteria_of_other_networks_match() -> None:
     assert Expression("^sip:room[[:digit:]]{1,3}@").search("sip:room12@example.net")
     assert not Expression("^INVITE$").search("REINVITE")
     assert Expression("^$").search("")
+
+
+@given(pieces(), st.text("ab01.", max_size=8))
+def test_groups_are_found_when_the_whole_text_matches_and_only_then(pattern: str, text: str) -> None:
+    made = Expression(pattern)
+    assert (made.groups(text) is not None) == made.covers(text)
+
+
+@given(
+    st.sampled_from([
+        r"^\+44(.*)$", "(^.*)$", r"^(\+49)(.*)$", r"^\+(1)?([0-9]{3})([0-9]+)$", "^(a|ab)(c|bcd)(d*)$", "(a*)(a*)",
+        "(a+|b)*", "((a)|b)*", "(.)(.)(.)?", "(x{2,3})(x*)", "(a?)(ab)?(b?)", "(a)(b)(c)(d)(1)(1)(4)(4)(9)(9)",
+    ]),
+    st.text("+4491abcdx", max_size=8),
+)
+def test_groups_are_those_that_others_find(pattern: str, text: str) -> None:
+    whole = re.fullmatch(pattern, text)
+    assert Expression(pattern).groups(text) == (whole.groups()[:9] if whole else None)

@@ -87,6 +87,10 @@ DNS_TRIES = 2  # by UDP, of one server
 DNS_QUESTIONS = 512  # waiting for an answer at a time; each holds a socket
 DNS_MISFITS = 16  # datagrams that answer a question wrongly, until it goes by TCP: a forger has so many guesses
 DNS_UDP_OCTETS = 1232  # of an answer by UDP: never fragmented (RFC 9715)
+ENUM_CHAIN = 5  # records that lead to other records, one after the other (RFC 6116 5.2.1, requirement row 113)
+ENUM_LOOKUPS = 12  # for one number under one root
+ENUM_RECORDS = 32  # of one name that are looked at
+E164_DIGITS = 15
 DNS_IDLE_S = 15.0  # a connection to a name server without questions
 REFUSED_TCP_S = 60.0  # how long a next hop that refuses TCP is sent large requests over UDP without asking again
 

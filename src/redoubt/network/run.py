@@ -22,6 +22,7 @@ from redoubt.hss.hss import Hss
 from redoubt.hss.keys import create_key, write_key_file
 from redoubt.hss.rest_token import write_token_file
 from redoubt.ndm.dns_servers import dns_of
+from redoubt.ndm.enum import Enum
 from redoubt.network.configuration import from_tree
 from redoubt.network.diameter_nodes import DiameterNodes
 from redoubt.network.dispatch import Dispatch
@@ -224,7 +225,7 @@ class Network:
         cx = self.hss or self.diameter.ask(context)
         self.s_cscf = SCscf(
             context, config, self.config.network.realm, config.uri, self._cx(context, cx), self._next(context, stack),
-            self.config.access.policy,
+            self.config.access.policy, self._enum(), self.config.bgcf.uri if self.config.bgcf.routes else "",
         )  # fmt: skip
         client = TracedCxClient(context, self.s_cscf) if context.events.tracing else self.s_cscf
         if isinstance(cx, Hss):
@@ -232,6 +233,12 @@ class Network:
         else:
             self.diameter.attach(cx, client)
         await self._serve("s-cscf", stack, config.listen, Zone.CORE, self.s_cscf, [config.uri])
+
+    def _enum(self) -> Enum | None:
+        config = self.config.dns
+        if not config.enum_roots:
+            return None
+        return Enum(self.dns, config.enum_roots, self.config.network.realm, authentic=config.partners == "authentic")
 
     async def _start_i_cscf(self) -> None:
         config = self.config.i_cscf

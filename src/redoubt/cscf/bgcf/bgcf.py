@@ -6,13 +6,14 @@ says which gateway or partner's network takes them. It stays in no dialog.
 
 from redoubt.config.base import ConfigError
 from redoubt.config.interconnect import BgcfConfig
+from redoubt.cscf.numbers import called_number
 from redoubt.cscf.registering import demand_core_peer
 from redoubt.events import Check, Fault
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import ROUTE
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context, Exchange, Service, forward
-from redoubt.sip.uri import SEPARATORS, SipUri, TelUri, Uri, parse_uri
+from redoubt.sip.uri import SEPARATORS, SipUri, parse_uri
 
 CLAUSE = "TS 24.229 5.6.2"
 
@@ -69,16 +70,6 @@ class Bgcf:
                 advice="" if to is not None else _advice(number),
             )
         )  # fmt: skip
-
-
-def called_number(uri: Uri) -> str:
-    """The number that a tel URI, or a SIP URI with user=phone, names, without separators; "" for anything else."""
-    if isinstance(uri, TelUri):
-        return uri.number.translate(SEPARATORS)
-    if isinstance(uri, SipUri) and uri.user and uri.param("user") == "phone":
-        number = uri.user.partition(";")[0].translate(SEPARATORS)
-        return number if number.removeprefix("+").isdecimal() and number.isascii() else ""
-    return ""
 
 
 def _advice(number: str) -> str:

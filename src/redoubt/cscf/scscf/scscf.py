@@ -11,6 +11,7 @@ from redoubt.cscf.scscf.registrations import RegisteredSet, Registrations
 from redoubt.cscf.scscf.restoration import Restoration
 from redoubt.cscf.scscf.sessions import Sessions
 from redoubt.diameter.cx import Cx, RegistrationTermination, ResultCode, UserProfile
+from redoubt.ndm.enum import Enum
 from redoubt.sip.fields import EVENT, ROUTE
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Answer, Context, Exchange, Service
@@ -29,6 +30,8 @@ class SCscf:
         cx: Cx,
         next: Service,
         access: AccessPolicy = "ipsec",
+        enum: Enum | None = None,
+        bgcf: str = "",
     ) -> None:
         self._context = context
         self._own = _place(parse_uri(uri))
@@ -51,7 +54,9 @@ class SCscf:
             self.regevent,
             access,
         )
-        self.sessions = Sessions(context, config, realm, uri, self.registrations, self.restoration, cx, next)
+        self.sessions = Sessions(
+            context, config, realm, uri, self.registrations, self.restoration, cx, next, enum, bgcf
+        )
 
     def __call__(self, request: Request, exchange: Exchange) -> Answer:
         """TS 24.229 5.4.1 for REGISTER, 5.4.2 for registration state, 5.4.3 for everything else."""

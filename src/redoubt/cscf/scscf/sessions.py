@@ -3,6 +3,7 @@
 import asyncio
 
 from redoubt.config import SCscfConfig
+from redoubt.cscf.scscf.breakout import Breakout
 from redoubt.cscf.scscf.forking import Fork, breadth_of, targets_of
 from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations
 from redoubt.cscf.scscf.restoration import Restoration
@@ -10,6 +11,7 @@ from redoubt.cscf.scscf.unanswered import reason_of
 from redoubt.cscf.scscf.unregistered import Unregistered
 from redoubt.diameter.cx import Cx
 from redoubt.events import CallEnded, Check, Fault
+from redoubt.ndm.enum import Enum
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import P_ASSERTED_IDENTITY, ROUTE
 from redoubt.sip.message import Request, Response
@@ -32,17 +34,21 @@ class Sessions:
         restoration: Restoration,
         cx: Cx,
         next: Service,
+        enum: Enum | None = None,
+        bgcf: str = "",
     ) -> None:
         self._context = context
         self._realm = realm.lower()
         self._uri = uri
         self._own_route = f"<{uri};lr>"
         self._own = parse_uri(f"{uri};lr")
-        self._to_icscf = f"<sip:{realm};lr>"
         self._registrations = registrations
         self._restoration = restoration
         self._unregistered = Unregistered(context, uri, cx, registrations, restoration)
         self._next = next
+        self._breakout = Breakout(
+            context, realm, enum, bgcf, next, lambda impu: registrations.find(impu) is not None
+        )
         self._forked: set[tuple[object, ...]] = set()  # requests that are under way to several contacts
 
     # ---- the caller's half
@@ -52,11 +58,15 @@ class Sessions:
         served = await self._served_user(request, exchange)
         self._assert_number(request, served)
         self._record_route(request)
-        self._address(request)
+        if isinstance(uri := request.request_uri, OtherUri):
+            raise SipError(416, f"no route for {uri.scheme}: URIs", "RFC 3261 16.3 step 2")
         vector = request.get("P-Charging-Vector")
         if vector is not None and "orig-ioi" not in vector:
             request.set("P-Charging-Vector", f"{vector};orig-ioi={self._realm}")
-        response = await forward(self._next, request, exchange, self._context.node, _as_told)
+        if self._breakout.concerns(request):  # steps 7 to 10
+            response = await self._breakout.send(request, exchange, _as_told)
+        else:
+            response = await forward(self._next, request, exchange, self._context.node, _as_told)
         if request.method == "INVITE" or request.method == "MESSAGE":
             self._note_end(request, response)
         return response
@@ -111,14 +121,6 @@ class Sessions:
         identity = served.identity(number)
         if identity is not None and identity.impu == number and not identity.barred:
             request.add("P-Asserted-Identity", f"<{number}>")
-
-    def _address(self, request: Request) -> None:
-        """Where the request goes (TS 24.229 5.4.3.2, steps 7 to 10). Numbers are looked up in the home network."""
-        uri = request.request_uri
-        if isinstance(uri, OtherUri):
-            raise SipError(416, f"no route for {uri.scheme}: URIs", "RFC 3261 16.3 step 2")
-        if isinstance(uri, TelUri) and not request.has("Route"):
-            request.push("Route", self._to_icscf)
 
     # ---- the called user's half
 
