@@ -2,6 +2,11 @@
 
 import asyncio
 import base64
+import contextlib
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -273,24 +278,45 @@ async def test_two_phones_that_offer_the_same_server_port_do_not_get_it_both() -
         assert bob.line.gm.port != alice.line.gm.port
 
 
-async def test_nothing_that_crossed_the_air_opens_a_packet() -> None:
-    """Whoever heard the challenge has RAND and AUTN; neither they nor parts of them are the keys."""
+def guesses(heard: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """CK and IK as somebody may think them up who heard all that passed in the clear: the challenge, which is RAND and
+    AUTN, and every other word of it, as it stands, as a number, decoded, and under the usual digests.
+    """
+    nonce = base64.b64decode(heard.split(b'nonce="')[2].split(b'"')[0])
+    windows = [nonce[at : at + 16] for at in range(len(nonce) - 15)] + [bytes(16)]
+    yield from itertools.product(windows, windows)
+    for word in set(re.split(rb'[\s;=,"<>:@/]+', heard)):
+        forms = [word, word[::-1], word + nonce, nonce + word, nonce[:16] + word]
+        with contextlib.suppress(ValueError):
+            forms.append(bytes.fromhex(word.decode()))
+        with contextlib.suppress(ValueError):
+            forms.append(base64.b64decode(word, validate=True))
+        if word.isdigit():
+            forms.append(int(word).to_bytes(16, "big"))
+        for form in forms:
+            digests = [hashlib.new(name, form, usedforsecurity=False).digest() for name in ("md5", "sha1", "sha256")]
+            for key in [form.ljust(16, b"\0")[:16], form.rjust(16, b"\0")[-16:], *(each[:16] for each in digests)]:
+                yield from ((key, key), (key, bytes(16)), (bytes(16), key), (key, nonce[:16]), (nonce[:16], key))
+            yield digests[2][:16], digests[2][16:]
+
+
+@pytest.mark.parametrize("suite", [Suite(Integrity.NULL, Encryption.AES_GCM), CBC], ids=str)
+async def test_nothing_that_crossed_the_air_opens_a_packet(suite: Suite) -> None:
     async with field() as net:
-        alice = await net.registered("alice", routed=True)
+        alice = await net.registered("alice", routed=True, policy=offering(suite))
         clear, tunnel = net.routers
         [made] = net.sets("alice")
         packet = next(data for up, data in tunnel.seen if up)
         heard = b"".join(data for _, data in clear.seen)
-        nonce = base64.b64decode(heard.split(b'nonce="')[2].split(b'"')[0])
-        assert packet[:4] == made.agreement.network.spi_s.to_bytes(4, "big")
-        windows = [nonce[at : at + 16] for at in range(len(nonce) - 15)] + [bytes(16)]
-        for ck in windows:
-            for ik in windows:
-                keys = expand(made.agreement.suite, Secret(ck), Secret(ik))
-                cipher = transform(made.agreement.suite, keys, SeededRandomness(1))
-                assert InboundAssociation(made.agreement.network.spi_s, cipher).open(packet) is None
-        for secret in (made.keys.encryption.reveal(), made.keys.salt.reveal()):
-            assert secret not in heard and secret.hex().encode() not in heard
-        cipher = transform(made.agreement.suite, made.keys, SeededRandomness(1))
+        assert (made.agreement.suite, packet[:4]) == (suite, made.agreement.network.spi_s.to_bytes(4, "big"))
+        tried = 0
+        for ck, ik in guesses(heard):
+            cipher = transform(suite, expand(suite, Secret(ck), Secret(ik)), SeededRandomness(1))
+            assert InboundAssociation(made.agreement.network.spi_s, cipher).open(packet) is None
+            tried += 1
+        assert tried > 1000
+        for secret in (made.keys.encryption, made.keys.salt, made.keys.integrity):
+            assert not secret or (secret.reveal() not in heard and secret.reveal().hex().encode() not in heard.lower())
+        cipher = transform(suite, made.keys, SeededRandomness(1))
         assert InboundAssociation(made.agreement.network.spi_s, cipher).open(packet) is not None
         assert alice.registration.holds
