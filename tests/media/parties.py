@@ -27,7 +27,7 @@ Answers = Callable[[Request, Exchange], Awaitable[Response | None]]
 def described(host: str, port: int, *more: str, version: int = 1, media: str = "audio {port} RTP/AVP 8 0") -> bytes:
     """A description of one stream at that place."""
     family = "IP6" if ":" in host else "IP4"
-    lines = ["v=0", f"o=- 7 {version} IN {family} {host}", "s=-", f"c=IN {family} {host}", "t=0 0"]
+    lines = ["v=0", f"o=- 7 {version} IN {family} {host.split('/')[0]}", "s=-", f"c=IN {family} {host}", "t=0 0"]
     lines += ["m=" + media.format(port=port), *more]
     return ("\r\n".join(lines) + "\r\n").encode()
 
@@ -66,7 +66,7 @@ class Ear:
 
     async def reaches(self, target: tuple[str, int], other: "Ear") -> bool:
         """Whether what it says to that place is heard by the other."""
-        packet = self.speak(target, b"number %d" % self.sent)
+        packet = self.speak(target, f"{self.local} {self.sent}".encode())
         await asyncio.sleep(0.1)
         return packet in other.heard
 

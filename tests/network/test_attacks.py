@@ -23,8 +23,8 @@ from .home import Home, home
 
 Attack = Callable[[Home], Awaitable[bool]]
 ATTACKS: dict[str, Attack] = {}
-# The others are in tests/diameter/test_attacks.py and test_gm_attacks.py.
-HERE = [name for name in PROTECTIONS if not name.startswith(("diameter-", "gm-"))]
+# The others are in tests/diameter/test_attacks.py, tests/media/test_attacks.py and test_gm_attacks.py.
+HERE = [name for name in PROTECTIONS if not name.startswith(("diameter-", "gm-", "media-"))]
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {}
 
 
