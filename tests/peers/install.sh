@@ -15,6 +15,10 @@ command -v freeDiameterd >/dev/null || lacks freediameter "freeDiameter as a Dia
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || lacks postgresql "the store on PostgreSQL (tests/hss)"
 command -v linux.uml >/dev/null || lacks "user-mode-linux kmod" "the Linux kernel's ESP and SCTP (tests/gm, tests/diameter)"
 command -v ip >/dev/null || lacks iproute2 "network namespaces (tests/gm/test_raw_tcp.py)"
+command -v charon-systemd >/dev/null ||
+  lacks "charon-systemd libstrongswan-standard-plugins libstrongswan-extra-plugins libcharon-extra-plugins" \
+    "strongSwan as security gateways (tests/ndm)"
+command -v nft >/dev/null || lacks nftables "the kernel's packet filter (tests/ndm, tests/network/test_exposure.py)"
 command -v cc >/dev/null || lacks "gcc libc6-dev" "a file layer that drops what was not synced (tests/hss/crash)"
 [ -z "$missing" ] && exit 0
 

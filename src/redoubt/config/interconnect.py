@@ -48,9 +48,12 @@ class PartnerConfig(Section, frozen=True):
     """tls: mutual certificates; gateway: the addresses below, through a tunnel of [[gateways]]; none: the addresses
     below in clear, for kind sip."""
     connect: tuple[ListenOn, ...] = ()
-    """Next hops in order, such as "tls:192.0.2.9:5061"; empty: by DNS, as far as [dns] trusts it."""
+    """Next hops in order, IP addresses such as "tls:192.0.2.9:5061"; empty: by DNS, as far as [dns] trusts it."""
     names: tuple[str, ...] = ()
     """Names that its certificate proves, as SIP URI or DNS name (RFC 5922 7.1); empty: its domains."""
+    authority: str = ""
+    """PEM file of those who sign its certificates themselves, so that no other partner's authority can name it;
+    empty: any of [ibcf] authority. Relative to this file."""
     addresses: tuple[str, ...] = ()
     """IP addresses or networks that its border nodes send from."""
     gateway: str = ""
@@ -104,7 +107,7 @@ class GatewayConfig(Section, frozen=True):
     """Version of IKE; 1 only for partners that have nothing better."""
     authentication: Literal["psk", "certificate"] = "certificate"
     local_identity: str = ""
-    """Our IKE identity; empty: the address, or the certificate's subject."""
+    """Our IKE identity, which our certificate must prove; empty: the address."""
     remote_identity: str = ""
     """The partner's IKE identity, which its certificate must prove; empty: its address."""
     secret_file: str = ""
@@ -115,9 +118,11 @@ class GatewayConfig(Section, frozen=True):
     """PEM files of our gateway's certificate and key, and of who signed the partner's."""
     revoked: str = ""
     """PEM file of revocation lists."""
-    ike_proposals: tuple[str, ...] = ("aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-ecp256")
+    ike_proposals: tuple[str, ...] = ()
+    """In strongSwan's words; groups below 2048 bit, 3DES, MD5 and null are refused (RFC 8247). Empty: AES-GCM with
+    ECP-384, then ECP-256; of IKEv1, which has no GCM, AES-CBC with SHA-2."""
     esp_proposals: tuple[str, ...] = ("aes256gcm16-ecp384", "aes128gcm16-ecp256")
-    """In strongSwan's words; groups below 2048 bit, 3DES, MD5 and null are refused (RFC 8247)."""
+    """The same for what the tunnel carries."""
     legacy: bool = False
     """Allow what is refused otherwise, for a partner that has nothing better; said at each start."""
     rekey: Seconds = 3600

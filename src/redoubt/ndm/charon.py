@@ -7,21 +7,32 @@ import asyncio
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from redoubt.config.base import ConfigError
 from redoubt.limits import GATEWAY_ATTEMPTS_REMEMBERED
 from redoubt.ndm.gateway_causes import ESP_ERRORS, Cause, cause_of
 from redoubt.ndm.gateway_rendering import PREFIX, connection, credentials
-from redoubt.ndm.tunnel import Tunnel
+from redoubt.ndm.tunnel import SETTLED_S, Tunnel
 from redoubt.ndm.vici import Tree, Vici, ViciError
 from redoubt.sip.service import Context
 
 POLL_S = 1.0
 RETRY_S = (1.0, 10.0)  # between attempts to set a tunnel up, at first and at most
+AFTER_YOU_S = 1.5  # two ends that begin at once make two associations, of which one soon ends with what it carries
 STRANGERS_TOLD_S = 1.0  # a flood of attempts from anywhere is one event a second
+SAME_REFUSAL_S = 1.0
 RECEIVED = re.compile(r"received packet: from ([0-9a-fA-F.:]{2,45})\[\d{1,5}\] to ")
 UNNAMED = "(unnamed)"
+
+
+@dataclass(slots=True)
+class Attempt:
+    """An association that someone sets up, or tries to."""
+
+    source: str = ""
+    refused_at: float = -1.0
 
 
 class Charon:
@@ -34,7 +45,7 @@ class Charon:
         self._wake = asyncio.Event()
         self._next_at: dict[str, float] = {}
         self._pause_s: dict[str, float] = {}
-        self._sources: OrderedDict[str, str] = OrderedDict()  # charon's number of an attempt -> who speaks
+        self._attempts: OrderedDict[str, Attempt] = OrderedDict()  # by charon's number
         self._strangers_told_at = 0.0
         self._strangers_untold = 0
 
@@ -69,7 +80,8 @@ class Charon:
                 await self._look(control)
                 await self._set_up(control)
                 wake = asyncio.ensure_future(self._wake.wait())
-                await asyncio.wait((wake, watching), timeout=POLL_S, return_when=asyncio.FIRST_COMPLETED)
+                pause_s = SETTLED_S if any(tunnel.is_settling for tunnel in self._tunnels.values()) else POLL_S
+                await asyncio.wait((wake, watching), timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
                 wake.cancel()
             await watching
         finally:
@@ -103,11 +115,12 @@ class Charon:
     async def _set_up(self, control: Vici) -> None:
         now = asyncio.get_running_loop().time()
         for name, tunnel in self._tunnels.items():
-            if tunnel.stands or tunnel.is_being_set_up or now < self._next_at.get(name, 0.0):
+            if tunnel.stands or tunnel.is_being_set_up:
+                continue
+            if now < self._next_at.setdefault(name, now + (0.0 if tunnel.is_first else AFTER_YOU_S)):
                 continue
             pause_s = self._pause_s.get(name, RETRY_S[0])
             self._pause_s[name] = min(2 * pause_s, RETRY_S[1])
-            # Both ends begin again after a fall: a random part lets one of them be first.
             self._next_at[name] = now + pause_s * (1 + self._context.randomness.octets(1)[0] / 256)
             await control.request("initiate", {"ike": name, "child": name, "timeout": -1})
 
@@ -120,25 +133,35 @@ class Charon:
 
     def _said(self, line: Tree) -> None:
         """A line of charon's log: who speaks, and why something was refused."""
-        sentence, name, number = line.get("msg", ""), line.get("ikesa-name", UNNAMED), line.get("ikesa-uniqueid", "")
+        sentence, name = line.get("msg", ""), line.get("ikesa-name", UNNAMED)
+        attempt = self._attempt(line.get("ikesa-uniqueid", ""))
         if found := RECEIVED.match(sentence):
-            self._sources[number] = found[1]
-            if len(self._sources) > GATEWAY_ATTEMPTS_REMEMBERED:
-                self._sources.popitem(last=False)
-            return
-        if line.get("group") == "ESP":
+            attempt.source = found[1]
+        elif line.get("group") == "ESP":
             self._dropped(sentence)
+        elif cause := cause_of(sentence):
+            self._refused(cause, name, attempt)
+            self._wake.set()
+
+    def _refused(self, cause: Cause, name: str, attempt: Attempt) -> None:
+        """The first sentence is the most exact one; what follows from it is not said again."""
+        now = asyncio.get_running_loop().time()
+        if cause.ends and 0 <= now - attempt.refused_at < SAME_REFUSAL_S:
             return
-        cause = cause_of(sentence)
-        if cause is None:
-            return
-        source = self._sources.get(number, "")
-        tunnel = self._tunnels.get(name) or self._at(source)
+        attempt.refused_at = now if cause.ends else attempt.refused_at
+        tunnel = self._tunnels.get(name) or self._at(attempt.source)
         if tunnel is not None:
-            tunnel.failed(cause, source)
-        elif not name.startswith(PREFIX) and name == UNNAMED:
-            self._stranger(cause, source)
-        self._wake.set()
+            tunnel.failed(cause, attempt.source)
+        elif name == UNNAMED:
+            self._stranger(cause, attempt.source)
+
+    def _attempt(self, number: str) -> Attempt:
+        attempt = self._attempts.get(number)
+        if attempt is None:
+            attempt = self._attempts[number] = Attempt()
+            if len(self._attempts) > GATEWAY_ATTEMPTS_REMEMBERED:
+                self._attempts.popitem(last=False)
+        return attempt
 
     def _at(self, source: str) -> Tunnel | None:
         return next((tunnel for tunnel in self._tunnels.values() if tunnel.config.remote == source), None)

@@ -45,7 +45,7 @@ SENTENCES: tuple[tuple[str, Cause], ...] = (
         ),
     ),
     (
-        "RELATED_TO_REVOCATION",
+        "RULE_CRL_VALIDATION",
         Cause(
             "no valid revocation list speaks of the partner's certificate",
             "RFC 5280 6.3",
@@ -85,7 +85,10 @@ SENTENCES: tuple[tuple[str, Cause], ...] = (
             "someone between the gateways changes what they say, or the partner's key is another",
         ),
     ),
-    ("no trusted", Cause("the partner has no certificate that is believed here", "TS 33.310 6", CERTIFICATES)),
+    (
+        "no trusted",
+        Cause("no certificate that is believed here proves the partner's identity", "TS 33.310 6", CERTIFICATES),
+    ),
     ("no private key found", Cause("charon has no private key for our certificate", "TS 33.310 6", "look at `key`")),
     (
         "no matching peer config found",
@@ -118,7 +121,7 @@ SENTENCES: tuple[tuple[str, Cause], ...] = (
     (
         "received NO_PROPOSAL_CHOSEN",
         Cause(
-            "the partner accepts none of our proposals",
+            "the partner accepts none of our proposals, or does not know our address",
             "RFC 7296 2.7",
             "compare ike-proposals and esp-proposals at both ends",
         ),

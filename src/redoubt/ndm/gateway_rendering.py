@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from redoubt.config.base import ConfigError
 from redoubt.config.interconnect import GatewayConfig
-from redoubt.ndm.proposals import check_proposals
+from redoubt.ndm.proposals import check_proposals, ike_proposals
 from redoubt.secret import Secret
 
 PREFIX = "redoubt-"  # of our connections in a charon that others may use too
@@ -57,7 +57,7 @@ def connection(gateway: GatewayConfig) -> dict[str, Any]:
             "version": gateway.ike,
             "local_addrs": [gateway.local],
             "remote_addrs": [gateway.remote],
-            "proposals": list(gateway.ike_proposals),
+            "proposals": list(ike_proposals(gateway)),
             "aggressive": "no",  # IKEv1 would show a hash of the pre-shared key to anyone
             "mobike": "no",  # a gateway does not move
             "dpd_delay": gateway.dpd,
@@ -89,7 +89,8 @@ def _child(gateway: GatewayConfig) -> dict[str, Any]:
 
 
 def _local(gateway: GatewayConfig) -> dict[str, Any]:
-    identity = {"id": gateway.local_identity} if gateway.local_identity else {}
+    own = _own_identity(gateway)
+    identity = {"id": own} if own else {}
     if gateway.authentication == "psk":
         return {"auth": "psk", **identity}
     return {"auth": "pubkey", "certs": [_der(one) for one in certificates(gateway.certificate)], **identity}
@@ -104,12 +105,15 @@ def _remote(gateway: GatewayConfig) -> dict[str, Any]:
     return {"auth": "pubkey", "id": identity, "cacerts": authorities, "revocation": revocation}
 
 
+def _own_identity(gateway: GatewayConfig) -> str:
+    """Ours; empty when the first packet's way says which address that is."""
+    return gateway.local_identity or gateway.local.replace(ANY_ADDRESS, "")
+
+
 def credentials(gateway: GatewayConfig) -> list[tuple[str, dict[str, Any]]]:
     """Commands that give charon what the connection needs, in order. Raises ConfigError."""
     if gateway.authentication == "psk":
-        owners = [gateway.remote_identity or gateway.remote]
-        if gateway.local_identity or gateway.local != ANY_ADDRESS:
-            owners.append(gateway.local_identity or gateway.local)
+        owners = [each for each in (gateway.remote_identity or gateway.remote, _own_identity(gateway)) if each]
         data = shared_secret(gateway).reveal()
         return [("load-shared", {"id": connection_name(gateway), "type": "IKE", "data": data, "owners": owners})]
     commands: list[tuple[str, dict[str, Any]]] = [

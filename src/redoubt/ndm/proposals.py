@@ -39,12 +39,21 @@ WEAK_GROUPS = {
     "modp2048s256": "group 24 has small subgroups", "ecp192": "group 25 has 192 bit", "ecp224": "group 26 has 224 bit",
 }  # fmt: skip
 WEAK = WEAK_CIPHERS | WEAK_INTEGRITY | WEAK_PRFS | WEAK_GROUPS
+IKE_DEFAULTS = {
+    1: ("aes256-sha384-ecp384", "aes128-sha256-ecp256"),
+    2: ("aes256gcm16-prfsha384-ecp384", "aes128gcm16-prfsha256-ecp256"),
+}
 INSTEAD = "write aes256gcm16-prfsha384-ecp384 for IKE or aes256gcm16-ecp384 for ESP (RFC 8247)"
+
+
+def ike_proposals(gateway: GatewayConfig) -> tuple[str, ...]:
+    """What IKE's own association may be agreed on."""
+    return gateway.ike_proposals or IKE_DEFAULTS[gateway.ike]
 
 
 def check_proposals(gateway: GatewayConfig) -> None:
     """Raises ConfigError for a proposal that is weak, unless the gateway says `legacy`, or that no one can read."""
-    for option, proposals in (("ike-proposals", gateway.ike_proposals), ("esp-proposals", gateway.esp_proposals)):
+    for option, proposals in (("ike-proposals", ike_proposals(gateway)), ("esp-proposals", gateway.esp_proposals)):
         where = f"[[gateways]] {gateway.name}: {option}"
         if not proposals:
             raise ConfigError(f"{where} is empty; {INSTEAD}")
@@ -52,6 +61,8 @@ def check_proposals(gateway: GatewayConfig) -> None:
             wrong = _wrong(proposal.lower(), gateway.legacy)
             if wrong:
                 raise ConfigError(f"{where}: {proposal}: {wrong}; {INSTEAD}")
+            if gateway.ike == 1 and option == "ike-proposals" and AEAD & set(proposal.lower().split("-")):
+                raise ConfigError(f"{where}: {proposal}: IKEv1 has no such cipher; write {IKE_DEFAULTS[1][0]}")
 
 
 def weaknesses(gateway: GatewayConfig) -> list[str]:

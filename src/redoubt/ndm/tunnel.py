@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 import msgspec
 
 from redoubt.config.interconnect import GatewayConfig
 from redoubt.ndm.gateway_causes import Cause
-from redoubt.ndm.gateway_rendering import connection_name
+from redoubt.ndm.gateway_rendering import ANY_ADDRESS, connection_name
 from redoubt.sip.service import Context
 
 TOLD_AGAIN_S = 60.0  # how often the same cause is told while nothing changes
+# The end that is asked has a tunnel before the one that asks has looked at its certificate, and perhaps ends it.
+SETTLED_S = 0.1
 # States of charon's in which an association carries packets; a REKEYED one has a successor that does.
 CARRYING = frozenset({"INSTALLED", "UPDATING", "REKEYING", "REKEYED"})
 AUTHENTICATED = frozenset({"ESTABLISHED", "REKEYING", "REKEYED"})
@@ -88,14 +91,26 @@ class Tunnel:
         self._changed = changed
         self._since = context.clock.now()
         self._falls = self._refusals = self._renewals = 0
+        self._seen_at: float | None = None  # since when there is an association without a gap
         self._told: dict[str, float] = {}
         self._ike: dict[str, Any] = {}
         self._carrying: dict[str, dict[str, Any]] = {}  # by charon's number
         self._ended = Carried()  # by associations that are no more
 
     @property
+    def is_first(self) -> bool:
+        """Whether it is this end that begins, when both could: the one with the lower address."""
+        local, remote = self.config.local, self.config.remote
+        return local == ANY_ADDRESS or ip_address(local).packed < ip_address(remote).packed
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether it is there, and not yet for long enough to stand."""
+        return self._seen_at is not None and not self.stands
+
+    @property
     def is_being_set_up(self) -> bool:
-        return self._ike.get("state") == "CONNECTING"
+        return self._ike.get("state") == "CONNECTING" or self.is_settling
 
     def listed(self, associations: list[dict[str, Any]]) -> None:
         """What charon has of this connection now."""
@@ -114,7 +129,9 @@ class Tunnel:
         for number in self._carrying.keys() - now.keys():
             self._ended += _carried(self._carrying[number])
         self._carrying = now
-        if now and not self.stands:
+        clock = self._context.clock.now()
+        self._seen_at = (clock if self._seen_at is None else self._seen_at) if now else None
+        if self._seen_at is not None and not self.stands and clock - self._seen_at >= SETTLED_S:
             self._rose()
         elif not now and self.stands:
             self._fell()

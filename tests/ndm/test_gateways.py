@@ -1,0 +1,139 @@
+"""Tunnels between security gateways (TS 33.210 5): set up, counted, refused with the cause, fallen and come back."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .gateway_certificates import Authority
+from .hostile_wire import ENDS, Operators
+from .tunnels import KEY, Tunnels, tunnels, until
+
+PORT = 7000
+CERTIFICATE = {"authentication": "certificate", "secret_file": ""}
+
+
+def exchange(hosts: Operators, count: int, text: bytes = b"in clear inside") -> int:
+    """So many datagrams from inside network a to inside network b and back; how many made it."""
+    with hosts.udp("a", (ENDS["a"][1], PORT)) as ours, hosts.udp("b", (ENDS["b"][1], PORT)) as theirs:
+        came = 0
+        for _ in range(count):
+            ours.sendto(text, theirs.getsockname())
+            try:
+                theirs.sendto(*theirs.recvfrom(2000))
+                came += ours.recv(2000) == text
+            except TimeoutError:
+                break
+    return came
+
+
+@pytest.mark.parametrize("ike", [2, 1])
+async def test_two_gateways_carry_packets_that_nobody_between_can_read(
+    hosts: Operators, tmp_path: Path, ike: int
+) -> None:
+    async with tunnels(hosts, tmp_path) as net:
+        net.begin(ike=ike)
+        await net.stand()
+        assert exchange(hosts, 20) == 20
+        await until(lambda: net.a.row.encaps == net.b.row.verify == 20, lambda: f"{net.a.row}")
+        row = net.a.row
+        assert (row.encrypt, row.digest, row.decaps, row.decrypt, row.verify) == (20, 20, 20, 20, 20)
+        assert row.receive_errors == row.send_errors == 0
+        assert row.ike.startswith(f"IKEv{ike} AES") and "ECP_384" in row.ike and row.esp.startswith("AES_GCM_16-256")
+        assert 0 < row.renewed_in_s < row.left_s
+        assert (row.spi_in, row.spi_out) == (net.b.row.spi_out, net.b.row.spi_in)
+        assert not hosts.wire.clear() and not hosts.wire.contains(b"in clear")
+
+
+async def test_gateways_prove_themselves_by_certificates(hosts: Operators, tmp_path: Path) -> None:
+    async with tunnels(hosts, tmp_path) as net:
+        begin_with_certificates(net, tmp_path)
+        await net.stand()
+        assert exchange(hosts, 3) == 3
+
+
+async def test_weak_proposals_are_agreed_on_only_explicitly_and_said_so(hosts: Operators, tmp_path: Path) -> None:
+    """What seed 001 shows: 3DES, MD5 and group 2 under IKEv1."""
+    weak = {"ike": 1, "ike_proposals": ("3des-md5-modp1024",), "esp_proposals": ("3des-md5-modp1024",)}
+    async with tunnels(hosts, tmp_path) as net:
+        net.begin(legacy=True, **weak)
+        await net.stand()
+        assert net.a.row.esp == "3DES_CBC/HMAC_MD5_96/MODP_1024"
+        assert any("3DES has blocks of 64 bit" in str(event) for event in net.a.events)
+
+
+def begin_with_certificates(net: Tunnels, folder: Path, **b: Any) -> tuple[Authority, Authority]:
+    """Each operator has an authority of its own, whom the other believes; side b may differ."""
+    ours, theirs = Authority("ours", folder / "ca-a"), Authority("theirs", folder / "ca-b")
+    mine = ours.issue(ENDS["a"][0]).options()
+    lists = {"revoked": str(theirs.list_revoked())}
+    net.a.begin(**CERTIFICATE, **mine, **{"authority": str(theirs.file), **lists, **b.pop("at_a", {})})
+    options = {**theirs.issue(ENDS["b"][0]).options(), "authority": str(ours.file), **b}
+    net.b.begin(**CERTIFICATE, **options)
+    return ours, theirs
+
+
+@pytest.mark.parametrize("ike", [2, 1])
+async def test_a_wrong_key_is_refused_with_its_cause(hosts: Operators, tmp_path: Path, ike: int) -> None:
+    (tmp_path / "b.psk").write_text(KEY[::-1])
+    async with tunnels(hosts, tmp_path) as net:
+        net.begin(ike=ike)
+        await until(lambda: any("pre-shared keys differ" in why for why in net.a.refusals()), net.why)
+        assert not net.a.stands and not net.b.stands
+        assert exchange(hosts, 1) == 0 and not hosts.wire.clear()
+
+
+WRONG = {
+    "of another authority": "signed by someone else",
+    "expired": "has expired",
+    "not yet valid": "not valid yet",
+    "revoked": "is revoked",
+    "of another name": "proves the partner's identity",
+    "with an expired list": "no valid revocation list",
+    "without a list": "no valid revocation list",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+async def test_a_wrong_certificate_is_refused_with_its_cause(hosts: Operators, tmp_path: Path, wrong: str) -> None:
+    ours, theirs, other = (Authority(name, tmp_path / name) for name in ("ours", "theirs", "other"))
+    name = ENDS["b"][0]
+    issued = theirs.issue(name)
+    lists = theirs.list_revoked()
+    match wrong:
+        case "of another authority":
+            issued = other.issue(name)
+        case "expired":
+            issued = theirs.issue(name, days=(-3, -1))
+        case "not yet valid":
+            issued = theirs.issue(name, days=(1, 3))
+        case "revoked":
+            lists = theirs.list_revoked(issued)
+        case "of another name":
+            issued = theirs.issue("198.51.100.7")
+        case "with an expired list":
+            lists = theirs.list_revoked(days=(-3, -1))
+        case "without a list":
+            lists = other.list_revoked()
+    async with tunnels(hosts, tmp_path) as net:
+        net.a.begin(**CERTIFICATE, **ours.issue(ENDS["a"][0]).options(), authority=str(theirs.file), revoked=str(lists))
+        net.b.begin(**CERTIFICATE, **issued.options(), authority=str(ours.file))
+        await until(lambda: any(WRONG[wrong] in why for why in net.a.refusals()), net.why)
+        assert not net.a.stands and not net.b.stands
+
+
+async def test_one_partners_authority_proves_no_other_partners_name(hosts: Operators, tmp_path: Path) -> None:
+    """Both authorities are loaded in one charon; the connection says whose certificate counts."""
+    ours, theirs, other = (Authority(name, tmp_path / name) for name in ("ours", "theirs", "other"))
+    async with tunnels(hosts, tmp_path) as net:
+        mine = ours.issue(ENDS["a"][0]).options()
+        net.a.begin(**CERTIFICATE, **mine, authority=str(theirs.file))
+        beside = net.a.config(
+            name="elsewhere", remote="198.51.100.9", remote_networks=("10.9.0.0/16",), authority=str(other.file),
+            **CERTIFICATE, **mine,
+        )  # fmt: skip
+        await net.a.end()
+        net.a.begin_all(net.a.config(**CERTIFICATE, **mine, authority=str(theirs.file)), beside)
+        net.b.begin(**CERTIFICATE, **other.issue(ENDS["b"][0]).options(), authority=str(ours.file))
+        await until(lambda: any("another partner's authority" in why for why in net.a.refusals()), net.why)
+        assert not net.a.stands and not net.b.stands
