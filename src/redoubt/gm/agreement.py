@@ -204,12 +204,17 @@ def mechanisms_of(value: str) -> Mechanisms:
     return SECURITY_SERVER.values((value,)) if value else ()
 
 
+def asks_for_agreement(request: Request) -> bool:
+    """Whether the phone demands one, of whoever ends the request or of a proxy on its way (RFC 3329 2.3.1)."""
+    return any(OPTION in _options(request.every(field)) for field in (REQUIRE, PROXY_REQUIRE))
+
+
 def demanded(request: Request, policy: AgreementPolicy, mode: Mode) -> Mechanisms:
     """Security-Client of a REGISTER, when the phone asks for an agreement as it must (RFC 3329 2.3.1).
 
     Raises 494 when it only says that it could, 421 when it does not know of agreements at all.
     """
-    asks = OPTION in _options(request.every(REQUIRE)) or OPTION in _options(request.every(PROXY_REQUIRE))
+    asks = asks_for_agreement(request)
     offers = request.every(SECURITY_CLIENT)
     if asks and offers:
         return offers

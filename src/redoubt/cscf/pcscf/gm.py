@@ -13,15 +13,16 @@ from msgspec.structs import replace
 from redoubt.cscf.registering import NO_CREDENTIALS, private_identity
 from redoubt.gm.admission import Admission, Attempt
 from redoubt.gm.agreement import (
-    OPTION,
     AgreementPolicy,
     Mode,
     Offer,
+    asks_for_agreement,
     check_repeated,
     check_verify,
     choose,
     demanded,
     mechanisms_of,
+    server_list,
     strip_agreement,
 )
 from redoubt.gm.association_set import AssociationSet, PhoneKey
@@ -32,7 +33,7 @@ from redoubt.gm.spoofing import check_private_identity, check_sender
 from redoubt.gm.states import State
 from redoubt.secret import Secret
 from redoubt.sip.errors import SipError
-from redoubt.sip.fields import AUTHORIZATION, CONTACT, REQUIRE, SECURITY_CLIENT, VIA, WWW_AUTHENTICATE
+from redoubt.sip.fields import AUTHORIZATION, CONTACT, SECURITY_CLIENT, VIA, WWW_AUTHENTICATE
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context, Exchange
@@ -105,8 +106,13 @@ class Gm:
         return carrier.flow if carrier is not None else None
 
     def admit(self, request: Request, flow: Flow) -> None:
-        """A request other than REGISTER: its set must serve requests, its sender must be who the set says."""
+        """A request other than REGISTER: its set must serve requests, its sender must be who the set says. Who demands
+        an agreement and has none is told how to get it: by REGISTER (RFC 3329 2.3.1).
+        """
         if not isinstance(flow.security, EspAssociation):
+            if asks_for_agreement(request):
+                listed = (("Security-Server", server_list(self._policy, self._policy.modes[0])),)
+                raise SipError(494, "an agreement is demanded where none was made", "RFC 3329 2.3.1", listed)
             return
         carrier = self._carrier(flow)
         if carrier.state in OPEN:
@@ -224,7 +230,7 @@ class Gm:
         contact = next((each for each in request.every(CONTACT) if isinstance(each, NameAddr)), None)
         inner = _own_address(request, contact, flow.remote[0])
         client, offer = "", None
-        if self._policy.required or OPTION in [tag.lower() for tag in request.every(REQUIRE)]:
+        if self._policy.required or asks_for_agreement(request):
             is_here = flow.remote[0] == flow.local[0]  # a phone on this machine: no wire for the kernel's or raw ESP
             mode = self._policy.mode_for(is_here or inner != flow.remote[0])
             if mode is None:
