@@ -8,9 +8,14 @@ clear with a plain SIP network, it is the source address. What follows from the 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+
+from cryptography.x509 import Certificate, load_der_x509_certificate, load_pem_x509_certificates
 
 from redoubt.config.base import ConfigError
 from redoubt.config.interconnect import PartnerConfig
+from redoubt.ndm.pki import signed_by
+from redoubt.sip.resolver import is_numeric
 from redoubt.sip.service import Context
 from redoubt.transport.flow import Clear, Flow, Security, TlsPeer, TrustedAddress, Zone
 from redoubt.transport.listen import Listen
@@ -28,6 +33,7 @@ class Partner:
     domains: tuple[str, ...]
     names: tuple[str, ...]  # what its certificate may prove; the first is how connections to it are known
     networks: tuple[IpNetwork, ...]
+    authorities: tuple[Certificate, ...] = ()  # who must have signed its certificate; none: whom the border believes
     requests_in: int = 0
     requests_out: int = 0
     refusals: int = 0
@@ -49,11 +55,17 @@ class Partner:
         lowered = domain.lower().rstrip(".")
         return any(lowered == own or lowered.endswith(f".{own}") for own in self.domains)
 
+    def may_be_at(self, host: str) -> bool:
+        """Whether it may be sent to at that address: any where its certificate proves who answers, or nothing could;
+        behind a gateway only what the tunnel leads to (TS 33.210 5).
+        """
+        return self.config.security != "gateway" or any(ip_address(host) in network for network in self.networks)
+
     @property
-    def connections(self) -> int:
-        """How many TLS or TCP connections with it are open, whoever opened them."""
+    def flows(self) -> list[Flow]:
+        """Its TLS and TCP connections that are open, whoever opened them."""
         self._connections = [flow for flow in self._connections if not flow.is_closed()]
-        return len(self._connections)
+        return self._connections
 
     def refused(self, why: str, at: float) -> None:
         """Something of it, or a connection with it, was refused at that time; an event says so elsewhere."""
@@ -62,7 +74,7 @@ class Partner:
 
     def joined(self, flow: Flow) -> None:
         """A connection with it was opened."""
-        self._connections = [*[each for each in self._connections if not each.is_closed()], flow]
+        self.flows.append(flow)
 
 
 class Partners:
@@ -101,7 +113,8 @@ class Partners:
 
     def to(self, domain: str) -> Partner | None:
         """Through whom a domain is reached: its owner, else a hub that the agreement says leads there."""
-        return self.owner(domain) or _longest(self._transit, domain) or self._transit.get(EVERY_OTHER)
+        found = self.owner(domain) or _longest(self._transit, domain)
+        return found or (None if is_numeric(domain) else self._transit.get(EVERY_OTHER))
 
     def of_flow(self, flow: Flow) -> Partner | None:
         """Whose the flow is, by what secures it now; None if no agreement covers it. `why_not` says why."""
@@ -137,8 +150,9 @@ class Partners:
     def vouch(self, peer: TlsPeer | None, host: str) -> Security:
         """What a flow from that address is secured by, after the handshake if there was one."""
         if peer is not None:
-            partner = self._proven(peer.names)
-            return TlsPeer(peer.names, partner is not None and partner.is_trusted)
+            names = self._signed_rightly(peer, host)
+            partner = self._proven(names)
+            return TlsPeer(names, partner is not None and partner.is_trusted, peer.certificate)
         partner = self._at(host)
         return TrustedAddress(host) if partner is not None and partner.is_trusted else Clear()
 
@@ -169,6 +183,24 @@ class Partners:
             partner.refused(why, self._context.clock.now())
 
     # ---- inside
+
+    def _signed_rightly(self, peer: TlsPeer, host: str) -> tuple[str, ...]:
+        """The names without those whose partner has them from another authority: what one partner's authority signs
+        proves nothing of another partner.
+        """
+        if not peer.certificate or not self._context.enforces("partner-authority"):
+            return peer.names
+        certificate = load_der_x509_certificate(peer.certificate)
+        kept = []
+        for name in peer.names:
+            partner = self._by_name.get(name)
+            if partner is None or not partner.authorities or signed_by(certificate, partner.authorities):
+                kept.append(name)
+                continue
+            why = f"{name} in a certificate that {certificate.issuer.rfc4514_string()} signed, not {partner.name}'s own"
+            partner.refused(why, self._context.clock.now())
+            self._context.refused(0, why, "TS 33.310 6.1", source=host)
+        return tuple(kept)
 
     def _proven(self, names: Sequence[str]) -> Partner | None:
         """Whose names these are; nobody's when they are of two, since limits and trust would be of either's choice."""
@@ -219,6 +251,8 @@ def _partner(agreement: PartnerConfig) -> Partner:
     where = f"[[partners]] {agreement.name}"
     if not agreement.domains:
         raise ConfigError(f"{where}: domains is empty; write the SIP domains of its users and nodes")
+    if agreement.authority and agreement.security != "tls":
+        raise ConfigError(f"{where}: authority is for security = \"tls\"; leave it away")
     if agreement.security == "none" and agreement.kind != "sip":
         raise ConfigError(f'{where}: security = "none" is for kind = "sip": nobody in clear is within the trust domain')
     if agreement.security == "gateway" and not agreement.gateway:
@@ -234,7 +268,24 @@ def _partner(agreement: PartnerConfig) -> Partner:
         networks = tuple(ip_network(address, strict=False) for address in agreement.addresses)
     except ValueError as error:
         raise ConfigError(f"{where}: addresses: {error}; write 192.0.2.1 or 192.0.2.0/24") from None
-    return Partner(agreement, tuple(domain.lower().rstrip(".") for domain in agreement.domains), names, networks)
+    domains = tuple(domain.lower().rstrip(".") for domain in agreement.domains)
+    made = Partner(agreement, domains, names, networks, _authorities(agreement.authority, where))
+    for to in agreement.connect:
+        host = Listen.parse(to, Zone.BORDER).host
+        if not is_numeric(host):
+            raise ConfigError(f"{where}: connect: {host} is no IP address; write one, or leave connect away")
+        if not made.may_be_at(host):
+            raise ConfigError(f"{where}: connect: {host} is not among addresses, which the tunnel leads to; add it")
+    return made
+
+
+def _authorities(path: str, where: str) -> tuple[Certificate, ...]:
+    if not path:
+        return ()
+    try:
+        return tuple(load_pem_x509_certificates(Path(path).read_bytes()))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{where}: authority: {path}: {error}; write the partner's ca.pem") from None
 
 
 def _host(name: str) -> str:

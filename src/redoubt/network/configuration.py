@@ -54,6 +54,7 @@ def _beside(folder: Path, config: Config) -> Config:
         diameter=found(config.diameter, "certificate", "key", "authority"),
         hss=found(config.hss, "rest_certificate", "rest_key"),
         ibcf=found(config.ibcf, "certificate", "key", "authority", "revoked"),
+        partners=tuple(found(one, "authority") for one in config.partners),
         gateways=tuple(
             found(one, "secret_file", "certificate", "key", "authority", "revoked") for one in config.gateways
         ),
@@ -140,7 +141,7 @@ def _refuse_unreadable(config: Config, source: str) -> None:
                 f"{source}: [network] trusted-nodes: {node!r} is no IP address; write those of other core nodes"
             ) from None
     try:
-        for listen in _sip_listening(config):
+        for listen in (*_sip_listening(config), *config.ibcf.listen):
             Listen.parse(listen, Zone.CORE)
         for to in network.routes.values():
             Listen.parse(to, Zone.CORE)
@@ -148,8 +149,14 @@ def _refuse_unreadable(config: Config, source: str) -> None:
         raise ConfigError(f"{source}: {error}") from None
     if not network.certificate and any(listen.startswith("tls:") for listen in _sip_listening(config)):
         raise ConfigError(f"{source}: tls: needs a certificate; write [network] certificate and key")
-    for section, uri in (("p-cscf", config.p_cscf.uri), ("i-cscf", config.i_cscf.uri), ("s-cscf", config.s_cscf.uri)):
-        _demand_sip_uri(source, f"[{section}] uri", uri, network.realm)
+    if not config.ibcf.certificate and any(listen.startswith("tls:") for listen in config.ibcf.listen):
+        raise ConfigError(
+            f"{source}: [ibcf] listen: tls: needs a certificate; write [ibcf] certificate, key and authority, which"
+            " `redoubt pki` makes"
+        )
+    for section in ("p_cscf", "i_cscf", "s_cscf", "ibcf", "bgcf"):
+        uri = getattr(config, section).uri
+        _demand_sip_uri(source, f"[{section.replace('_', '-')}] uri", uri, network.realm)
     for server in config.i_cscf.servers:
         _demand_sip_uri(source, "[i-cscf] servers", server.uri, network.realm)
     if config.p_cscf.home_entry:
@@ -170,6 +177,8 @@ def _sip_listening(config: Config) -> Iterator[str]:
     yield from config.p_cscf.core
     yield from config.i_cscf.listen
     yield from config.s_cscf.listen
+    yield from config.bgcf.listen
+    yield from config.ibcf.core
 
 
 def _refuse_unsafe(config: Config, source: str) -> None:
@@ -202,6 +211,7 @@ def _refuse_telling(config: Config, source: str) -> None:
 def listening(config: Config) -> Iterator[str]:
     """All addresses that the network opens."""
     yield from _sip_listening(config)
+    yield from config.ibcf.listen
     yield from config.hss.diameter
     if config.hss.rest:
         yield config.hss.rest

@@ -1,27 +1,36 @@
 """Which function serves a request next: one of this process, by its own URI, or whoever a wire leads to."""
 
+from collections.abc import Callable
+
 from redoubt.events import MessageSeen
 from redoubt.sip.fields import ROUTE
 from redoubt.sip.message import Request, Response
+from redoubt.sip.resolver import is_numeric
 from redoubt.sip.service import Answer, Context, Exchange, Service
 from redoubt.sip.stack_wire import redacted
-from redoubt.sip.uri import SipUri
+from redoubt.sip.uri import SipUri, parse_uri
 from redoubt.transport.flow import Internal
 
 
 class Dispatch:
     """A service that hands a request to the function that its topmost Route or Request-URI names (RFC 3261 16.6).
 
-    `own` maps host names (and host:port) to (name, service); everything else goes to `outbound`.
+    `own` maps host names (and host:port) to (name, service); everything else goes to `outbound`, by the `exit` if it
+    leaves the network.
     """
 
-    def __init__(self, context: Context, own: dict[str, tuple[str, Service]], outbound: Service) -> None:
+    def __init__(
+        self, context: Context, own: dict[str, tuple[str, Service]], outbound: Service, exit: "Exit | None" = None
+    ) -> None:
         self._context = context
         self._own = own
         self._outbound = outbound
+        self._exit = exit
 
     def __call__(self, request: Request, exchange: Exchange) -> Answer:
         found = self._own.get(destination(request))
+        if found is None and self._exit is not None and self._exit.leads(request):
+            found = self._own.get(self._exit.host)
         if found is None:
             exchange.node = self._context.node  # what goes wrong on the way out went wrong there
             return self._outbound(request, exchange)
@@ -52,6 +61,31 @@ class Dispatch:
                 call_id=message.get("Call-ID") or "",
             )
         )
+
+
+class Exit:
+    """Where requests leave the network: what goes to another network's domain gets the IBCF as its next hop
+    (TS 24.229 5.2.6.3, 5.4.3.2, 5.10.2).
+    """
+
+    def __init__(self, uri: str, realm: str, has_route: Callable[[SipUri], bool]) -> None:
+        parsed = parse_uri(uri)
+        assert isinstance(parsed, SipUri)
+        self.host = parsed.host if parsed.port is None else f"{parsed.host}:{parsed.port}"
+        self._route = f"<{parsed.scheme}:{self.host};lr>"
+        self._realm = realm.lower()
+        self._has_route = has_route
+
+    def leads(self, request: Request) -> bool:
+        """Whether the request leaves; if so, its Route says that it does so here."""
+        route = request.first(ROUTE)
+        uri = route.uri if route is not None else request.request_uri
+        if not isinstance(uri, SipUri) or is_numeric(uri.host) or self._has_route(uri):
+            return False
+        if uri.host == self._realm or uri.host.endswith(f".{self._realm}"):
+            return False
+        request.push("Route", self._route)
+        return True
 
 
 def destination(request: Request) -> str:

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from redoubt.border.hiding_keys import new_ring, write_ring
 from redoubt.config import Config, ConfigError
+from redoubt.cscf.bgcf.bgcf import Bgcf
 from redoubt.cscf.icscf.icscf import ICscf
 from redoubt.cscf.pcscf.pcscf import PCscf
 from redoubt.cscf.scscf.scscf import SCscf
@@ -23,9 +25,10 @@ from redoubt.hss.keys import create_key, write_key_file
 from redoubt.hss.rest_token import write_token_file
 from redoubt.ndm.dns_servers import dns_of
 from redoubt.ndm.enum import Enum
+from redoubt.network.border import Border
 from redoubt.network.configuration import from_tree
 from redoubt.network.diameter_nodes import DiameterNodes
-from redoubt.network.dispatch import Dispatch
+from redoubt.network.dispatch import Dispatch, Exit
 from redoubt.network.gm import GmNode, memory_of, open_gm
 from redoubt.network.traced_cx import TracedCx, TracedCxClient
 from redoubt.sip.message import Request
@@ -41,7 +44,7 @@ from redoubt.transport.tls import TlsSettings, sip_node
 if TYPE_CHECKING:
     from redoubt.hss.rest_server import RestServer
 
-FUNCTIONS = ("p-cscf", "i-cscf", "s-cscf", "hss")
+FUNCTIONS = ("p-cscf", "i-cscf", "s-cscf", "hss", "ibcf", "bgcf")
 
 
 class Network:
@@ -61,6 +64,7 @@ class Network:
         self._memory: Path | None = None
         self.i_cscf: ICscf | None = None
         self.s_cscf: SCscf | None = None
+        self.border: Border | None = None
         self.diameter = DiameterNodes(config)
         self._own: dict[str, tuple[str, Service]] = {}
         self.dns = dns_of(context, config.dns)
@@ -82,9 +86,11 @@ class Network:
         """Opens the stores and sockets of the functions named in `only`. With `resumes` phones under IPsec stay
         registered when the process ends, however, and the next one begins. Raises ConfigError.
         """
-        chosen = frozenset(only)
+        chosen = frozenset(only) - {name for name in ("ibcf", "bgcf") if is_idle(name, config)}
         if unknown := chosen - set(FUNCTIONS):
             raise ConfigError(f"there is no function {', '.join(sorted(unknown))}; known are {', '.join(FUNCTIONS)}")
+        if not chosen:
+            raise ConfigError("the IBCF needs [ibcf] listen, the BGCF [[bgcf.routes]]: they have nothing to do without")
         clock = Clock(asyncio.get_running_loop(), epoch_s)
         off = frozenset(config.test.protections_off)
         context = Context("network", events or EventStream(), clock, randomness or SystemRandomness(), off)
@@ -109,11 +115,14 @@ class Network:
         folder = tempfile.TemporaryDirectory(prefix="redoubt-")
         write_key_file(Path(folder.name) / Config().hss.key_file, create_key(SystemRandomness()))
         write_token_file(Path(folder.name) / Config().hss.rest_token_file, SystemRandomness())
+        write_ring(Path(folder.name) / Config().ibcf.hiding_keys, new_ring(SystemRandomness(), 0.0))
         tree: dict[str, dict[str, Any]] = {
             "p-cscf": {"listen": ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"], "core": ["udp:127.0.0.1:0"]},
             "i-cscf": {"listen": ["udp:127.0.0.1:0"]},
             "s-cscf": {"listen": ["udp:127.0.0.1:0"]},
             "gm": {"listen": ["udp:127.0.0.1:0"]},
+            "ibcf": {"core": ["udp:127.0.0.1:0"]},
+            "bgcf": {"listen": ["udp:127.0.0.1:0"]},
         }
         for section, options in (overrides or {}).items():
             tree[section] = {**tree.get(section, {}), **options}
@@ -182,6 +191,10 @@ class Network:
             await self._start_i_cscf()
         if "p-cscf" in self.only:
             await self._start_p_cscf()
+        if "bgcf" in self.only:
+            await self._start_bgcf()
+        if "ibcf" in self.only:
+            await self._start_ibcf()
 
     def _plan_routes(self) -> None:
         """Where functions of other processes are: static routes from the same configuration, the operator's first."""
@@ -191,8 +204,11 @@ class Network:
             (config.i_cscf.uri, config.i_cscf.listen),
             (f"sip:{config.network.realm}", config.i_cscf.listen),
             (config.s_cscf.uri, config.s_cscf.listen),
+            (config.bgcf.uri, config.bgcf.listen),
+            (config.ibcf.uri, config.ibcf.core),
         ):
-            self._resolver.route(host_of(uri), listen[0])
+            if listen:
+                self._resolver.route(host_of(uri), listen[0])
         for host, to in config.network.routes.items():
             self._resolver.route(host, to)
 
@@ -264,6 +280,21 @@ class Network:
             self.names[f"{address[0]}:{address[1]}"] = "p-cscf"
         await self._serve("p-cscf", stack, config.core, Zone.CORE, self.p_cscf.from_core, [config.uri])
 
+    async def _start_bgcf(self) -> None:
+        config = self.config.bgcf
+        context, stack = self._stack("bgcf")
+        bgcf = Bgcf(context, config, self.config.network.realm, self._next(context, stack))
+        await self._serve("bgcf", stack, config.listen, Zone.CORE, bgcf, [config.uri])
+
+    async def _start_ibcf(self) -> None:
+        config = self.config.ibcf
+        context, stack = self._stack("ibcf")
+        inside = Dispatch(context, self._own, stack.outbound)
+        self.border = Border(context, self.config, self.directory, self.dns, inside)
+        self.stacks["border"] = self.border.stack
+        self.names |= await self.border.open()
+        await self._serve("ibcf", stack, config.core, Zone.CORE, self.border.ibcf.from_inside, [config.uri])
+
     def _from_phone(self, request: Request, exchange: Exchange) -> Answer:
         assert self.p_cscf is not None
         return self.p_cscf.from_phone(request, exchange)
@@ -276,7 +307,10 @@ class Network:
         return context, stack
 
     def _next(self, context: Context, stack: Stack) -> Service:
-        return Dispatch(context, self._own, stack.outbound)
+        """What is of another network leaves through the IBCF, if there is one."""
+        config = self.config
+        way_out = Exit(config.ibcf.uri, config.network.realm, self._resolver.has_route) if config.ibcf.listen else None
+        return Dispatch(context, self._own, stack.outbound, way_out)
 
     def _cx(self, context: Context, cx: Cx) -> Cx:
         return TracedCx(context, cx) if self.context.events.tracing else cx
@@ -297,6 +331,11 @@ async def rest_server(context: Context, config: Config, directory: Path, hss: Hs
     from redoubt.hss.rest_server import RestServer
 
     return await RestServer.start(context, config.hss, config.network.realm, directory, hss.administration)
+
+
+def is_idle(name: str, config: Config) -> bool:
+    """Whether nothing in the configuration gives that function anything to do."""
+    return not (config.ibcf.listen if name == "ibcf" else config.bgcf.routes)
 
 
 def _why_not(error: OSError) -> str:

@@ -24,7 +24,7 @@ from redoubt.transport.connections import Connections
 from redoubt.transport.flow import Address, Clear, Flow, FlowFailed, Security, TrustedAddress, Zone
 from redoubt.transport.handshakes import Handshakes
 from redoubt.transport.listen import Listen
-from redoubt.transport.tls import TlsSettings, peer_of
+from redoubt.transport.tls import TlsSettings, peer_of, peer_on
 from redoubt.transport.udp import OnDatagram, UdpEndpoint
 
 
@@ -168,9 +168,9 @@ class Stack:
     def _vouch_stream(self, zone: Zone, transport: asyncio.BaseTransport, remote: Address) -> Security:
         if zone is Zone.CORE and remote[0] in self._trusted_nodes:
             return TrustedAddress(remote[0])
-        certificate = transport.get_extra_info("peercert")
         if zone is Zone.BORDER and self._neighbours is not None:
-            return self._neighbours.vouch(peer_of(certificate, frozenset()), remote[0])
+            return self._neighbours.vouch(peer_on(transport), remote[0])
+        certificate = transport.get_extra_info("peercert")
         partners = self._tls.partners if self._tls is not None and zone is Zone.CORE else frozenset[str]()
         return peer_of(certificate, partners) or Clear()
 

@@ -32,6 +32,7 @@ class TlsPeer(Struct, frozen=True, gc=False):
 
     names: tuple[str, ...]
     partner: bool  # one of the names is on the partner list
+    certificate: bytes = b""  # what it showed (DER), where that is looked at again
 
 
 class Internal(Struct, frozen=True, gc=False):

@@ -4,6 +4,7 @@ Everywhere the profile of TS 33.310 and TS 33.210 6.2: TLS 1.2 and 1.3, ephemera
 only, no compression, no renegotiation (RFC 7525 3).
 """
 
+import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -123,3 +124,12 @@ def peer_of(certificate: Mapping[str, Any] | None, partners: frozenset[str]) -> 
     names = [uri for uri in uris if "@" not in uri] if uris else list(dns_names(certificate))
     lowered = tuple(name.lower().rstrip(".") for name in names)
     return TlsPeer(lowered, not partners.isdisjoint(lowered))
+
+
+def peer_on(transport: asyncio.BaseTransport) -> TlsPeer | None:
+    """Who is at the other end of a connection, with the certificate that says so."""
+    peer = peer_of(transport.get_extra_info("peercert"), frozenset())
+    secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+    if peer is None or secured is None:
+        return peer
+    return TlsPeer(peer.names, False, secured.getpeercert(True) or b"")
