@@ -186,6 +186,7 @@ GATEWAY_ATTEMPTS_REMEMBERED = 1_024  # IKE attempts of strangers and partners, b
 
 # The border. A token outlives what it was made for: the longest registration (SCscfConfig.max_expires) is 6.9 days.
 HIDING_TOKEN_S = 8 * 24 * 3600
+BORDER_HOPS_INSIDE = 20  # of Max-Forwards, which a request of a partner must have left: the longest way inside is below
 HIDING_KEYS = 64  # of one ring: a rotation every three hours of the time that tokens live
 
 # Media. An audio call takes four ports towards each side; the range of [media] ports is what usually ends first.

@@ -4,25 +4,29 @@ Two services: `from_inside` takes what nodes of this network send to others (5.1
 (5.10.3). Who a partner is follows from the flow, what it may do from its agreement; nothing that leaves names a node.
 """
 
-from typing import Protocol
+from functools import partial
 
 from redoubt.border.hiding import Hiding
 from redoubt.border.passage import Inward, Outward
-from redoubt.border.topology import Topology, entries_of
+from redoubt.border.probes import abilities, blur_hops, demand_hops, is_for_border, standard_words
+from redoubt.border.rates import Rates
+from redoubt.border.redirects import judge
+from redoubt.border.screening import Screening
+from redoubt.border.topology import Topology
+from redoubt.border.trust import PRIVACY_VALUES, Trust
 from redoubt.config.interconnect import IbcfConfig
+from redoubt.media.anchoring import Anchoring, Outsider
 from redoubt.ndm.partners import Partner, Partners
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import ROUTE
-from redoubt.sip.message import Request, Response
-from redoubt.sip.service import Context, Exchange, Service, forward
+from redoubt.sip.message import MANDATORY, Request, Response
+from redoubt.sip.reasons import REASONS
+from redoubt.sip.service import Answer, Context, Exchange, OnResponse, Service, forward
 from redoubt.sip.uri import SipUri, Uri, parse_uri
 
 EXIT = "TS 24.229 5.10.2"
 ENTRY = "TS 24.229 5.10.3"
-
-
-class Relay(Protocol):
-    """The media gateway of the border (IBGF)."""
+OUTSIDER = Outsider()
 
 
 class Ibcf:
@@ -37,7 +41,7 @@ class Ibcf:
         hiding: Hiding | None,
         inside: Service,
         outside: Service,
-        relay: Relay | None = None,
+        anchoring: Anchoring | None = None,
         nodes: frozenset[str] = frozenset(),
     ) -> None:
         own = parse_uri(config.uri.replace("{realm}", realm))
@@ -46,37 +50,90 @@ class Ibcf:
         self._realm = realm.lower()
         self._partners = partners
         self._topology = Topology(realm, own.host, hiding, nodes)
+        self._trust = Trust(context, self._realm, self._topology.own)
+        self._screening = Screening(context)
+        self.rates = Rates(context)
         self._inside = inside
         self._outside = outside
-        self._relay = relay
+        self._anchoring = anchoring
 
     async def from_inside(self, request: Request, exchange: Exchange) -> Response | None:
         """What leaves the network (TS 24.229 5.10.2)."""
-        partner = self._addressed(request)
+        partner, anonymous = self._addressed(request)
         self._demand_exit(request, partner)
-        passage = Outward(self._topology, partner, request)
+        self._screening.check(request, partner)
+        wishes = self._trust.wishes(request, partner, self._privacy_with(partner))
+        self._trust.tell(request, partner, wishes)
+        counted = self._counted(request, partner)
+        fixed = _fixed(request)
+        passage = Outward(self._topology, partner, request, wishes, anonymous)
         self._send_to(request, partner)
+        blur_hops(request, self._context)
         partner.requests_out += 1
-        return await forward(self._outside, request, exchange, self._context.node, passage.back)
 
-    async def from_outside(self, request: Request, exchange: Exchange) -> Response | None:
-        """What enters the network (TS 24.229 5.10.3)."""
+        def came_back(response: Response) -> None:
+            passage.back(response)
+            self._trust.believe(response, partner)
+            self._screening.trim(response, partner)
+            judge(response, partner, self._context)
+            counted(response)
+
+        way_out = self._outside
+        if self._anchoring is not None and partner.config.media == "relay":
+            way_out = self._anchoring.outward(way_out, OUTSIDER)
+        return await forward(way_out, request, exchange, self._context.node, self._guarded(fixed, came_back))
+
+    def from_outside(self, request: Request, exchange: Exchange) -> Answer:
+        """What enters the network (TS 24.229 5.10.3): of partners alone."""
         partner = self._partners.of_flow(exchange.flow)
         if partner is None:
             raise SipError(0, "no agreement of [[partners]] covers the flow that a request came on", "TS 33.210 5")
+        enter: Service = partial(self._enter, partner)
+        if self._anchoring is not None and partner.config.media == "relay":
+            enter = self._anchoring.inward(enter, OUTSIDER)
+        return enter(request, exchange)
+
+    def close(self) -> None:
+        """Ends the timers."""
+        self.rates.close()
+
+    async def _enter(self, partner: Partner, request: Request, exchange: Exchange) -> Response | None:
+        context = self._context
         partner.requests_in += 1
-        passage = Inward(self._topology, partner, request)
-        self._demand_entry(request, partner, passage)
+        try:
+            self.rates.admit(request, partner)
+            self._screening.check(request, partner)
+            if is_for_border(request, self._realm, self._topology):
+                return abilities(request, partner, context)
+            demand_hops(request, context)
+            fixed = _fixed(request)
+            passage = Inward(self._topology, partner, request)
+            self._demand_entry(request, partner, passage)
+            self._trust.believe(request, partner)
+            counted = self._counted(request, partner)
+        except SipError as fault:
+            partner.refused(fault.why, context.clock.now())
+            raise
         self._send_inside(request, passage)
-        return await forward(self._inside, request, exchange, self._context.node, passage.back)
+
+        def goes_back(response: Response) -> None:
+            counted(response)
+            wishes = self._trust.wishes(response, partner)
+            passage.back(response, wishes)
+            self._trust.tell(response, partner, wishes)
+            self._screening.trim(response, partner)
+            standard_words(response, context)
+
+        return await forward(self._inside, request, exchange, context.node, self._guarded(fixed, goes_back))
 
     # ---- out
 
-    def _addressed(self, request: Request) -> Partner:
-        """To whom it goes: whom our own entry names, else who leads to the next hop's domain. Raises SipError."""
-        named = ""
+    def _addressed(self, request: Request) -> tuple[Partner, bool]:
+        """To whom it goes, and whether the dialog's caller is anonymous there: what our own entry names, else who leads
+        to the next hop's domain. Raises SipError."""
+        named, anonymous = "", False
         while (route := request.first(ROUTE)) is not None and self._topology.is_own(route.uri):
-            named = self._topology.named_in(route.uri)
+            named, anonymous = self._topology.named_in(route.uri)
             request.pop_first(ROUTE)
         partner = self._partners.named(named) if named else None
         if partner is None:
@@ -86,12 +143,19 @@ class Ibcf:
                 raise SipError(404, f"no agreement of [[partners]] leads to {host or request.uri[:60]}", EXIT)
         if not self._partners.is_reachable(partner):
             raise SipError(503, f"the tunnel to {partner.name} is down: nothing is sent in clear", "TS 33.210 5")
-        return partner
+        return partner, anonymous
 
     def _demand_exit(self, request: Request, partner: Partner) -> None:
         """What the agreement lets leave."""
-        if request.method == "REGISTER" and not partner.config.serves_visitors:
+        if request.method == "REGISTER" and not (partner.config.serves_visitors and partner.is_trusted):
             raise SipError(403, f"{partner.name}'s users may not register here: no roaming agreement", EXIT)
+
+    def _privacy_with(self, partner: Partner) -> frozenset[str]:
+        """What of RFC 3323 can be had towards a partner: addresses in headers need hiding, media needs the relay."""
+        had = PRIVACY_VALUES
+        if not self._topology.hides:
+            had -= {"header", "user"}
+        return had if self._anchoring is not None and partner.config.media == "relay" else had - {"session"}
 
     def _send_to(self, request: Request, partner: Partner) -> None:
         """A next hop that is not the partner's own is reached through it: a contact at an address, a hub's far side."""
@@ -103,20 +167,84 @@ class Ibcf:
     # ---- in
 
     def _demand_entry(self, request: Request, partner: Partner, passage: Inward) -> None:
-        """What the agreement lets in. A node of ours is never named in clear by who can't know it."""
-        if request.method == "REGISTER" and not partner.config.visited_networks:
-            raise SipError(403, f"our users may not register at {partner.name}: no roaming agreement", ENTRY)
-        if passage.way or not self._topology.hides:
+        """What the agreement lets in: along a way that a token of ours holds, or to users of this network."""
+        if passage.is_known:
             return
-        named = [entry for entry in entries_of(request, "Route") if self._topology.may_name_node(entry)]
+        in_dialog = request.to.tag is not None
+        if not self._topology.hides and in_dialog:
+            return
         uri = request.request_uri
-        if named or (isinstance(uri, SipUri) and self._topology.is_node(uri.host)):
-            raise SipError(403, f"{partner.name} names a node of this network", ENTRY)
+        if self._context.enforces("border-route"):
+            if self._topology.is_node(_host(uri)):
+                raise SipError(403, f"{partner.name} names a node of this network", ENTRY)
+            if in_dialog:
+                raise SipError(481, f"{partner.name}: a request in a dialog that did not begin here", ENTRY)
+        foreign = [one.uri for one in request.every(ROUTE) if _host(one.uri) != self._realm]
+        for hop in foreign:
+            self._demand_transit(self._partners.to(_host(hop)), partner, _host(hop))
+        if not foreign:
+            request.remove("Route")
+            target = self._partners.to(_host(uri))
+            if target is not None:
+                self._demand_transit(target, partner, _host(uri))
+
+    def _demand_transit(self, target: Partner | None, partner: Partner, host: str) -> None:
+        """Nobody reaches others through this network, or a node inside, but as the agreement says (`transit-for`)."""
+        protection = "border-route" if target is None else "border-relay"
+        if not self._context.enforces(protection):
+            return
+        if target is None or target is partner or target.name not in partner.config.transit_for:
+            where = host if target is None else target.name
+            raise SipError(403, f"{partner.name} may not reach {where} through this network", ENTRY)
 
     def _send_inside(self, request: Request, passage: Inward) -> None:
         """Initial requests and REGISTER go to the I-CSCF, others along the Route that a token of ours held."""
-        if not passage.way and not request.has("Route") and request.to.tag is None:
+        if passage.is_known or request.has("Route") or request.to.tag is not None:
+            return
+        if self._partners.to(_host(request.request_uri)) is None:
             request.push("Route", f"<sip:{self._realm};lr>")
+
+    # ---- both
+
+    def _counted(self, request: Request, partner: Partner) -> OnResponse:
+        """Keeps count of calls."""
+        if request.method == "INVITE" and request.to.tag is None:
+            return self.rates.begin(request, partner)
+        if request.method == "BYE":
+            self.rates.end(request, partner)
+        return _uncounted
+
+    def _guarded(self, fixed: dict[str, list[str]], step: OnResponse) -> OnResponse:
+        """A response that can't be made fit to pass becomes 502, or goes no further when it is provisional."""
+
+        def guarded(response: Response) -> None:
+            try:
+                step(response)
+            except SipError as fault:
+                if response.is_provisional:
+                    raise
+                self._context.refused(502, fault.why, fault.clause, call_id=response.call_id)
+                spoil(response, fixed)
+
+        return guarded
+
+
+def _fixed(request: Request) -> dict[str, list[str]]:
+    """What every response to a request repeats (RFC 3261 8.2.6.2)."""
+    return {name: request.all(name) for name in MANDATORY}
+
+
+def spoil(response: Response, fixed: dict[str, list[str]]) -> None:
+    """Makes it a 502 with nothing of what it was."""
+    for name in response.others(frozenset()):
+        response.remove(name)
+    response.status, response.reason, response.body = 502, REASONS[502], b""
+    for name, lines in fixed.items():
+        response.replace(name, lines)
+
+
+def _uncounted(_response: Response) -> None:
+    """Not a call's beginning."""
 
 
 def _host(uri: Uri) -> str:

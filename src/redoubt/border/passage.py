@@ -4,23 +4,35 @@ What a response must bring back unchanged (Via, Record-Route up to here, Path, F
 what the request had, whatever the other side made of it.
 """
 
-from redoubt.border.topology import Topology, entries_of
-from redoubt.ndm.partners import Partner
-from redoubt.sip.fields import FROM, TO, Field
-from redoubt.sip.headers.addresses import NameAddr, parse_contact
-from redoubt.sip.message import Message, Request, Response
+from msgspec.structs import replace
 
+from redoubt.border.topology import Topology, entries_of
+from redoubt.border.trust import ANONYMOUS, Wishes
+from redoubt.ndm.partners import Partner
+from redoubt.sip.fields import FROM, TO
+from redoubt.sip.headers.addresses import STAR, NameAddr, parse_contact
+from redoubt.sip.message import Message, Request, Response
+from redoubt.sip.uri import SipUri
+
+# Where an address may be a node's.
+ADDRESSES = frozenset(
+    ("Contact", "P-Asserted-Identity", "History-Info", "Referred-By", "Refer-To", "Reply-To", "P-Associated-URI")
+)
+NOBODY = NameAddr("Anonymous", SipUri("sip", "anonymous", None, ANONYMOUS))  # RFC 3323 4.1.1.3
 DIALOG_FORMING = frozenset(("INVITE", "SUBSCRIBE", "REFER"))  # RFC 3261 12, RFC 6665, RFC 3515
 
 
 class Outward:
     """A request of this network to a partner: hidden in place when made."""
 
-    __slots__ = ("_from", "_path", "_routes", "_shown", "_to", "_topology", "_vias", "partner")
+    __slots__ = ("_anonymous", "_from", "_path", "_routes", "_shown", "_to", "_topology", "_vias", "partner")
 
-    def __init__(self, topology: Topology, partner: Partner, request: Request) -> None:
+    def __init__(
+        self, topology: Topology, partner: Partner, request: Request, wishes: Wishes, anonymous: bool
+    ) -> None:
         self._topology = topology
         self.partner = partner
+        self._anonymous = anonymous or wishes.user
         self._vias = request.all("Via")
         self._from, self._to = request.get("From") or "", request.get("To") or ""
         self._routes: list[str] = []
@@ -35,8 +47,10 @@ class Outward:
             self._path = request.all("Path")
             request.replace("Path", topology.outer_routes(entries_of(request, "Path"), partner))
         if topology.hides:
-            hide_targets(request, topology, partner)
-            _hide_party(request, FROM, topology, partner)
+            hide_targets(request, topology, partner, self._anonymous or wishes.header)
+            _hide_party(request, topology, partner)
+        if self._anonymous:
+            request.put(FROM, replace(NOBODY, params=request.from_.params))
 
     def back(self, response: Response) -> None:
         """A response of the partner, as nodes inside need it."""
@@ -56,7 +70,7 @@ class Outward:
         """Record-Route with what is inside this border in the clear; beyond it as the partner's nodes wrote it."""
         mine = self._shown[0]
         beyond = routes[: routes.index(mine)] if mine in routes else []
-        return [*beyond, self._topology.entry(self.partner), *self._routes]
+        return [*beyond, self._topology.entry(self.partner, self._anonymous), *self._routes]
 
     def _restore_to(self, response: Response) -> None:
         """To is the caller's, with the tag of who answers (RFC 3261 8.2.6.2)."""
@@ -70,7 +84,7 @@ class Outward:
 class Inward:
     """A request of a partner to this network: its own tokens opened in place when made. Raises SipError 400."""
 
-    __slots__ = ("_entry", "_from", "_path", "_routes", "_to", "_topology", "_vias", "partner", "way")
+    __slots__ = ("_entry", "_from", "_path", "_routes", "_to", "_topology", "_vias", "is_known", "partner")
 
     def __init__(self, topology: Topology, partner: Partner, request: Request) -> None:
         self._topology = topology
@@ -80,10 +94,11 @@ class Inward:
         self._routes = request.all("Record-Route")
         self._path = request.all("Path")
         self._entry = topology.entry(partner)
-        self.way = opened_way(request, topology, partner)  # the entries inside that a token of ours named
-        target = topology.inner_target(request.request_uri, partner)
-        if target is not request.request_uri:
-            request.uri = str(target)
+        self.is_known = opened_way(request, topology, partner)  # a token of ours says where it goes
+        if topology.is_own(request.request_uri):
+            target = topology.inner_target(request.request_uri, partner)
+            if target is not request.request_uri:
+                request.uri, self.is_known = str(target), True
         to = request.to
         if topology.is_own(to.uri):
             request.put(TO, NameAddr(to.display, topology.inner_target(to.uri, partner), to.params))
@@ -92,7 +107,7 @@ class Inward:
         elif request.method == "REGISTER":
             request.push("Path", self._entry)
 
-    def back(self, response: Response) -> None:
+    def back(self, response: Response, wishes: Wishes) -> None:
         """A response of this network, as the partner may see it."""
         topology, partner = self._topology, self.partner
         if response.all("Via") != self._vias:
@@ -106,7 +121,7 @@ class Inward:
         if response.has("Service-Route"):
             response.replace("Service-Route", topology.outer_routes(entries_of(response, "Service-Route"), partner))
         if topology.hides:
-            hide_targets(response, topology, partner)
+            hide_targets(response, topology, partner, wishes.header)
             tag = response.to.tag
             if ";tag=" not in self._to and tag is not None:
                 response.set("To", f"{self._to};tag={tag}")
@@ -121,35 +136,41 @@ class Inward:
         return self._topology.outer_routes(inside, self.partner, as_route=False) + self._routes
 
 
-def opened_way(request: Request, topology: Topology, partner: Partner) -> list[str]:
-    """Takes the border's own entry off the Route, and puts what it hid in its place. Raises SipError 400."""
+def opened_way(request: Request, topology: Topology, partner: Partner) -> bool:
+    """Takes the border's own entry off the Route, and puts what it hid in its place; whether it hid something.
+
+    Raises SipError 400.
+    """
     entries = entries_of(request, "Route")
     if not entries:
-        return []
+        return False
     top = NameAddr.parse(entries[0]).uri
     if not topology.is_own(top):
-        return []
+        return False
     hidden = topology.revealed(top, partner)
-    request.replace("Route", [*hidden, *entries[1:]])
-    return hidden
+    request.replace("Route", [*(hidden or ()), *entries[1:]])
+    return hidden is not None
 
 
-def hide_targets(message: Message, topology: Topology, partner: Partner) -> None:
-    """Addresses of nodes where a user's would stand: an S-CSCF that notifies, a P-CSCF that watches."""
-    for name in ("Contact", "P-Asserted-Identity"):
-        if any(topology.may_name_node(line) for line in message.all(name)):
-            addresses = [parse_contact(entry) for entry in entries_of(message, name)]
-            shown = [topology.outer_target(one, partner) if isinstance(one, NameAddr) else one for one in addresses]
-            message.replace(name, [str(one) for one in shown])
+def hide_targets(message: Message, topology: Topology, partner: Partner, contact: bool) -> None:
+    """Addresses of nodes where a user's would stand: an S-CSCF that notifies, a P-CSCF that watches.
+
+    With `contact` that of the user's own device too, since the user wants it so (RFC 3323 5.1).
+    """
+    for name in message.present(ADDRESSES):
+        always = contact and name == "Contact"
+        if not always and not any(topology.may_name_node(line) for line in message.all(name)):
+            continue
+        shown = []
+        for entry in entries_of(message, name):
+            address = parse_contact(entry)
+            shown.append(str(topology.outer_target(address, partner, always)) if address is not STAR else entry)
+        message.replace(name, shown)
 
 
-def _hide_party(request: Request, field: Field[NameAddr], topology: Topology, partner: Partner) -> None:
+def _hide_party(request: Request, topology: Topology, partner: Partner) -> None:
     """From of a node that speaks for itself."""
-    line = request.get(field.name)
-    if line is None or not topology.may_name_node(line):
-        return
-    shown = topology.outer_target(request.need(field), partner)
-    if shown is not request.need(field):
-        request.put(field, shown)
+    if topology.may_name_node(request.get("From") or ""):
+        request.put(FROM, topology.outer_target(request.from_, partner))
 
 

@@ -55,13 +55,13 @@ class Topology:
 
     # ---- entries of routes
 
-    def entry(self, partner: Partner) -> str:
-        """The border's own entry for nodes inside: it says to whom requests go on."""
-        return f"<sip:{quote(partner.name, safe='')}@{self.own};lr>"
+    def entry(self, partner: Partner, anonymous: bool = False) -> str:
+        """The border's own entry for nodes inside: to whom requests go on; whether the caller is anonymous there."""
+        return f"<sip:{quote(partner.name, safe='')}@{self.own};lr{';anonymous' if anonymous else ''}>"
 
-    def named_in(self, uri: Uri) -> str:
-        """The partner whom an own entry names, "" if none."""
-        return unquote(uri.user or "") if isinstance(uri, SipUri) else ""
+    def named_in(self, uri: Uri) -> tuple[str, bool]:
+        """The partner whom an own entry names, "" if none; and whether the caller is anonymous there."""
+        return (unquote(uri.user or ""), uri.has("anonymous")) if isinstance(uri, SipUri) else ("", False)
 
     def outer_entry(self, entries: Sequence[str], partner: Partner) -> str:
         """The border's own entry for a partner, with what is hidden behind it."""
@@ -83,10 +83,10 @@ class Topology:
         hidden = entries[:at] if as_route else entries[:at][::-1]
         return [self.outer_entry(hidden, partner), *self._foreign(entries[at:], partner)]
 
-    def revealed(self, uri: Uri, partner: Partner) -> list[str]:
-        """What is hidden behind an own entry that the partner sends back. Raises SipError 400."""
+    def revealed(self, uri: Uri, partner: Partner) -> list[str] | None:
+        """What is hidden behind an own entry that the partner sends back; None if it has no token. Raises 400."""
         if self._hiding is None or not isinstance(uri, SipUri) or uri.user is None:
-            return []
+            return None
         return self._hiding.open(Purpose.ROUTE, partner.name, uri.user)
 
     def _foreign(self, entries: Sequence[str], partner: Partner) -> list[str]:
@@ -118,10 +118,12 @@ class Topology:
 
     # ---- URIs of nodes
 
-    def outer_target(self, address: NameAddr, partner: Partner) -> NameAddr:
-        """A node's address as the partner sees it; any other as it is."""
+    def outer_target(self, address: NameAddr, partner: Partner, always: bool = False) -> NameAddr:
+        """A node's address as the partner sees it; any other as it is, unless all are to be hidden."""
         uri = address.uri
-        if self._hiding is None or not isinstance(uri, SipUri) or not self.is_node(uri.host):
+        if self._hiding is None or not isinstance(uri, SipUri) or uri.host == self.own:
+            return address
+        if not always and not self.is_node(uri.host):
             return address
         token = self._hiding.seal(Purpose.TARGET, partner.name, (str(uri),))
         hidden = SipUri("sip", token, None, self.own, None, (("tokenized-by", self.realm),))

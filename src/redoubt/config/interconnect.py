@@ -79,6 +79,8 @@ class PartnerConfig(Section, frozen=True):
         "PUBLISH", "REGISTER", "INFO",
     )  # fmt: skip
     """Requests that may pass, either way."""
+    headers: tuple[str, ...] = ()
+    """Headers that may pass, either way, besides those of the standards."""
     codecs: tuple[str, ...] = ()
     """Codecs that session descriptions may name; empty: all."""
     body_octets: Annotated[int, Meta(ge=0)] = 16_384

@@ -1,0 +1,127 @@
+"""How much a partner may ask for: new transactions a second, and calls at one time (requirement row 98).
+
+What is beyond gets 503 with Retry-After. Requests inside dialogs and emergency calls are the last to be shed.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from redoubt.cscf.lapses import Ends
+from redoubt.limits import DIALOG_LIFETIME_S, RETRY_AFTER_S
+from redoubt.ndm.partners import Partner
+from redoubt.sip.errors import SipError
+from redoubt.sip.message import Request, Response
+from redoubt.sip.service import Context
+from redoubt.sip.uri import OtherUri
+
+CLAUSE = "RFC 7339 5.10.1"
+
+
+class Weight(Enum):
+    """How far beyond its rate a partner's requests of a kind go, as a part of that rate."""
+
+    INITIAL = 0.0
+    IN_DIALOG = 0.25
+    EMERGENCY = 1.0
+
+
+def weight_of(request: Request) -> Weight:
+    """Emergency is what calls a service (RFC 5031), whoever marks it otherwise."""
+    if request.to.tag is not None:
+        return Weight.IN_DIALOG
+    uri = request.request_uri
+    return Weight.EMERGENCY if isinstance(uri, OtherUri) and uri.aor.startswith("urn:service:sos") else Weight.INITIAL
+
+
+@dataclass(slots=True)
+class Bucket:
+    """What a partner has left of its rate."""
+
+    left: float
+    at: float
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A session with a partner, from INVITE to BYE; its end is known at last by silence."""
+
+    key: tuple[str, str]  # the partner's name and the Call-ID inside
+    expires_at: float = 0.0
+    queued_at: float = 0.0
+
+
+class Rates:
+    """Of one border node; each counts what it sees."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._buckets: dict[str, Bucket] = {}
+        self._calls: dict[tuple[str, str], Call] = {}
+        self._of: dict[str, int] = {}
+        self._silences: Ends[Call] = Ends(self._over)
+
+    def __len__(self) -> int:
+        """Calls that are counted."""
+        return len(self._calls)
+
+    def calls_with(self, partner: Partner) -> int:
+        return self._of.get(partner.name, 0)
+
+    def close(self) -> None:
+        """No timer is left."""
+        self._silences.clear()
+
+    def admit(self, request: Request, partner: Partner) -> None:
+        """A request of the partner. Raises SipError 503 beyond its rate."""
+        rate = float(partner.config.requests_per_s)
+        now = asyncio.get_running_loop().time()
+        bucket = self._buckets.get(partner.name)
+        if bucket is None:
+            bucket = self._buckets[partner.name] = Bucket(rate, now)
+        bucket.left = min(rate, bucket.left + (now - bucket.at) * rate)
+        bucket.at = now
+        if bucket.left - 1 < -rate * weight_of(request).value and self._context.enforces("border-rate"):
+            raise self._busy(f"{partner.name} sends more than {rate:.0f} requests a second (`requests-per-s`)")
+        bucket.left -= 1
+
+    def begin(self, request: Request, partner: Partner) -> Callable[[Response], None]:
+        """A call, either way; what it returns hears of its responses. Raises SipError 503 when there are too many."""
+        key = (partner.name, request.call_id)
+        known = key in self._calls
+        full = self.calls_with(partner) >= partner.config.sessions
+        if full and not known and weight_of(request) is Weight.INITIAL and self._context.enforces("border-rate"):
+            raise self._busy(f"{partner.config.sessions} calls with {partner.name} stand (`sessions`)")
+        call = self._calls.get(key) or self._keep(key)
+        call.expires_at = asyncio.get_running_loop().time() + DIALOG_LIFETIME_S
+        self._silences.put(call)
+
+        def heard(response: Response) -> None:
+            if response.status >= 300 and not known:
+                self._over(call)
+
+        return heard
+
+    def end(self, request: Request, partner: Partner) -> None:
+        """A BYE, whatever is answered."""
+        call = self._calls.get((partner.name, request.call_id))
+        if call is not None:
+            self._over(call)
+
+    def _keep(self, key: tuple[str, str]) -> Call:
+        call = self._calls[key] = Call(key)
+        self._of[key[0]] = self._of.get(key[0], 0) + 1
+        return call
+
+    def _over(self, call: Call) -> None:
+        if self._calls.get(call.key) is not call:
+            return
+        del self._calls[call.key]
+        self._of[call.key[0]] -= 1
+        self._silences.discard(call)
+
+    def _busy(self, why: str) -> SipError:
+        low, high = RETRY_AFTER_S
+        after_s = low + self._context.randomness.octets(1)[0] % (high - low + 1)
+        return SipError(503, why, CLAUSE, (("Retry-After", str(after_s)),))
