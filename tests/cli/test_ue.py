@@ -129,17 +129,19 @@ async def test_a_waiting_phone_says_what_comes_and_says_good_bye_on_sigterm(tmp_
         waiting = await made.start("ue", "answer", "bob", "--ring", "0")
         assert waiting.stdout is not None
         assert f"{BOB} is registered for 3600 s" in (await waiting.stdout.readline()).decode()
-        called = await made("ue", "call", "alice", BOB, "--talk", "0.1")
-        assert called.status == 0 and f"{BOB} answered; the call lasted 0.1 s" in called.output
+        called = await made("ue", "call", "alice", BOB, "--talk", "0.5")
+        assert called.status == 0 and f"{BOB} answered; the call lasted 0.5 s" in called.output
+        assert "with the tone of a test phone" in called.output
         sent = await made("ue", "message", "alice", BOB, "[red]hello[/] \x1b[31m")
         assert sent.status == 0 and f"{BOB} has the message" in sent.output
         waiting.send_signal(signal.SIGTERM)
         output, _ = await waiting.communicate()
         assert waiting.returncode == 0
-        assert output.decode().splitlines() == [
+        calls, answered, over, *rest = output.decode().splitlines()
+        assert over.startswith(f"the call of {ALICE} is over; ") and "with the tone of a test phone" in over
+        assert [calls, answered, *rest] == [
             f"{ALICE} calls",
             f"the call of {ALICE} is answered",
-            f"the call of {ALICE} is over",
             f"{ALICE} writes: [red]hello[/] \N{REPLACEMENT CHARACTER}[31m",
             "ok calls: 1, messages: 1; deregistered",
         ]

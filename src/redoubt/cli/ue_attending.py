@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from redoubt.cli.ue_told import Done, described
+from redoubt.cli.ue_told import Done, described, told_audio
 from redoubt.phone.call import Call
 from redoubt.phone.phone import Phone, TextMessage
 
@@ -61,7 +61,9 @@ async def _follow(call: Call, say: Say, calls: list[dict[str, Any]]) -> None:
         raise
     finally:
         calls.append(described(call))
-    ended = "is over" if 200 <= call.status < 300 else f"was not taken: {call.status} {call.reason}"
+    ended = (
+        f"is over; {told_audio(call)}" if 200 <= call.status < 300 else f"was not taken: {call.status} {call.reason}"
+    )
     say(f"the call of {call.other} {ended}")
 
 

@@ -56,6 +56,7 @@ async def opened_phone(
     listen = f"udp:{own_host}:{card.port}" if _transport(to) == "udp" else f"tcp:{own_host}:0"
     try:
         await phone.open(listen)
+        await phone.line.find_voice()
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise ConfigError(f"the phone can't open {listen}: {error.strerror or error}") from error

@@ -56,13 +56,29 @@ def _not_registered(impu: str, what: str, result: RegistrationResult) -> str:
 
 def described(call: Call) -> dict[str, Any]:
     """A call, for a script."""
-    return {"other": call.other, "call_id": call.call_id, "status": call.status, "reason": call.reason}
+    voice = call.voice
+    facts = {"other": call.other, "call_id": call.call_id, "status": call.status, "reason": call.reason}
+    if (voice := call.voice) is None:
+        return facts
+    return {**facts, "rtp_packets": {"sent": voice.sent, "received": voice.received, "tones": voice.tones}}
+
+
+def told_audio(call: Call) -> str:
+    """Whether media flowed, for a person."""
+    voice = call.voice
+    if voice is None or not voice.sent + voice.received:
+        return "no media was exchanged"
+    if voice.sent and not voice.received:
+        return f"{voice.sent} RTP packets went out and nothing was heard: something stops the other side's media"
+    return f"{voice.sent} RTP packets went out, {voice.received} came, {voice.tones} with the tone of a test phone"
 
 
 def told_call(call: Call, talked_s: float) -> Done:
     """A call of this phone's, when it is over."""
     if 200 <= call.status < 300:
-        return Done(True, described(call), f"{call.other} answered; the call lasted {talked_s:.1f} s")
+        return Done(
+            True, described(call), f"{call.other} answered; the call lasted {talked_s:.1f} s; {told_audio(call)}"
+        )
     return Done(False, described(call), f"{call.other} {_answer(call.status, call.reason)}; {_explain(call.call_id)}")
 
 

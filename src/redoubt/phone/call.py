@@ -16,7 +16,7 @@ from redoubt.sip.fields import CONTENT_TYPE, RACK, RETRY_AFTER
 from redoubt.sip.message import Message, Request, Response
 from redoubt.sip.service import Cancellation, Exchange
 
-RTP_PORT = 49_170  # written in descriptions; media comes with its own issue
+RTP_PORT = 49_170  # written in the descriptions of a phone without audio
 
 
 class CallState(Enum):
@@ -42,7 +42,10 @@ class Call:
         self.reason = ""
         self.dialog: Dialog | None = None  # the confirmed one, or the callee's
         self.early: dict[str, Dialog] = {}  # by the other side's tag (RFC 3261 12.1: forks)
-        self.media = MediaSide(line.flow.local[0], RTP_PORT, int.from_bytes(line.context.randomness.octets(4), "big"))
+        number = int.from_bytes(line.context.randomness.octets(4), "big")
+        self.voice = line.voices.take(number) if line.voices is not None else None
+        port = RTP_PORT if self.voice is None else self.voice.port
+        self.media = MediaSide(line.flow.local[0], port, number)
         self.cancellation: Cancellation | None = None
         self.decide: Callable[[int], None] | None = None
         self.other_holds = False
@@ -123,6 +126,7 @@ class Call:
         self.describe(request, self.media.offer(direction))
         response = await self.line.send(request)
         if response.is_success:
+            self.learn(response)
             self._require_dialog().refresh_target(response)
         return response.is_success
 
@@ -184,6 +188,7 @@ class Call:
         if request.body:
             check_media_type(request)
             self.describe(response, self.media.answer(request.body))
+            self.speak()
             self.other_holds = self.media.direction in (Direction.RECVONLY, Direction.INACTIVE)
         elif request.method == "INVITE":
             self.describe(response, self.media.offer(self.media.direction))
@@ -213,6 +218,8 @@ class Call:
         """The call is over; nothing of it stays."""
         self.status, self.reason, self.state = status, self.reason or why, CallState.ENDED
         self.line.dialogs.pop((self.call_id, self.local_tag), None)
+        if self.voice is not None:
+            self.voice.stop()
         for waiting in (*self.unacknowledged.values(), *self.unpracked.values()):
             waiting.cancel()
         for future in (self._decided, self._ended):
@@ -251,6 +258,17 @@ class Call:
         message.set("Content-Type", MEDIA_TYPE)
         message.set("Contact", str(self.line.contact))
 
+    def learn(self, response: Response) -> None:
+        """Takes the other side's answer, and talks."""
+        if response.body:
+            self.media.learn(response.body)
+            self.speak()
+
+    def speak(self) -> None:
+        """The voice goes where the descriptions have it, if anywhere."""
+        if self.voice is not None and self.state is not CallState.ENDED:
+            self.voice.talk(self.media.talks_to)
+
     # ---- inside
 
     async def _bye(self, why: str = "hung up") -> None:
@@ -280,6 +298,7 @@ class Call:
         finally:
             self._inviting = False
         if response.is_success:
+            self.learn(response)
             dialog.refresh_target(response)
             await self.acknowledge(dialog, number)
         return response

@@ -112,6 +112,7 @@ class Incoming:
         response = self._request.response(status, to_tag=self.call.local_tag, headers=headers)
         media = self.call.media
         self.call.describe(response, media.answer(self._request.body) if self._request.body else media.offer())
+        self.call.speak()
         return response
 
     def _dialog_headers(self) -> tuple[tuple[str, str], ...]:

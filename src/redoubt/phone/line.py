@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from redoubt.gm.association_set import AssociationSet
 from redoubt.limits import STREAM_CONNECT_S
+from redoubt.phone.audio import Voices
 from redoubt.phone.gm import GmOptions, PhoneGm
 from redoubt.phone.identity import PhoneIdentity
 from redoubt.phone.profiles import REDOUBT, PhoneProfile
@@ -56,6 +57,7 @@ class Line:
         self.dialogs: dict[tuple[str, str], DialogOwner] = {}  # by Call-ID and this side's tag
         self.instance = identity.instance or self._new_instance()
         self._contact_user = self._user()
+        self.voices: Voices | None = None  # of a phone with audio
         self.gm = PhoneGm(context, identity.impi, self.instance, gm, profile.offers) if gm is not None else None
         self._stack = stack
         self._flow: Flow | None = None
@@ -76,6 +78,13 @@ class Line:
     def close(self) -> None:
         if self.gm is not None:
             self.gm.close()
+        if self.voices is not None:
+            self.voices.close()
+
+    async def find_voice(self) -> None:
+        """Its calls have audio from now on. Raises OSError."""
+        self.voices = Voices(self.flow.local[0], self.context.start)
+        await self.voices.prepare()
 
     @property
     def flow(self) -> Flow:

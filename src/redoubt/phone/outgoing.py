@@ -52,6 +52,7 @@ class Outgoing:
         dialog = self.call.early.get(tag)
         if dialog is None:
             dialog = self.call.early[tag] = Dialog.of_caller(self._request, response)
+        self.call.learn(response)
         if response.status == 180:
             self.call.rang()
         rseq = response.first(RSEQ)
@@ -86,6 +87,7 @@ class Outgoing:
             await call.release(dialog)
             return
         call.dialog, cancelled = dialog, self._exchange.cancelled.happened
+        call.learn(response)
         call.decided(response.status, response.reason)
         await call.acknowledge(dialog, self._cseq)
         if cancelled:
