@@ -23,8 +23,9 @@ from .home import Home, home
 
 Attack = Callable[[Home], Awaitable[bool]]
 ATTACKS: dict[str, Attack] = {}
-# The others are in tests/diameter/test_attacks.py, tests/media/test_attacks.py and test_gm_attacks.py.
-HERE = [name for name in PROTECTIONS if not name.startswith(("diameter-", "gm-", "media-"))]
+# The others are in tests/diameter/test_attacks.py, tests/media/test_attacks.py, tests/border/test_attacks.py and
+# test_gm_attacks.py.
+HERE = [name for name in PROTECTIONS if not name.startswith(("diameter-", "gm-", "media-", "border-"))]
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {}
 
 

@@ -38,6 +38,8 @@ def test_a_row_of_the_requirements_has_a_test(row: int) -> None:
 
 def test_every_protection_has_its_attack() -> None:
     folder, media = ROOT / "tests" / "diameter", ROOT / "tests" / "media" / "test_attacks.py"
-    places = (folder / "test_attacks.py", folder / "test_cx.py", Path(__file__).with_name("test_gm_attacks.py"), media)
+    border = ROOT / "tests" / "border" / "test_attacks.py"
+    gm = Path(__file__).with_name("test_gm_attacks.py")
+    places = (folder / "test_attacks.py", folder / "test_cx.py", gm, media, border)
     elsewhere = "".join(place.read_text() for place in places)
     assert {*ATTACKS, *re.findall(r'@against\("([\w-]+)"', elsewhere)} == set(PROTECTIONS)

@@ -95,6 +95,8 @@ class Hiding:
     # ---- inside
 
     def _bound(self, purpose: Purpose, partner: str, head: bytes) -> bytes:
+        if not self._context.enforces("border-token-partner"):
+            partner = ""
         return b"\0".join((head, purpose.value, partner.encode("utf-8", "surrogateescape"), self._realm))
 
     def _sealing(self, now_s: float) -> HidingKey:

@@ -49,7 +49,8 @@ class Ibcf:
         self._context = context
         self._realm = realm.lower()
         self._partners = partners
-        self._topology = Topology(realm, own.host, hiding, nodes)
+        hides = hiding if context.enforces("border-hiding") else None
+        self._topology = Topology(realm, own.host, hides, nodes)
         self._trust = Trust(context, self._realm, self._topology.own)
         self._screening = Screening(context)
         self.rates = Rates(context)

@@ -4,6 +4,18 @@
 # test can show the attack succeed without it, and a network with one off serves loopback only.
 PROTECTIONS = {
     "asserted-identity": "a phone's P-Asserted-Identity is removed, its P-Preferred-Identity checked (RFC 3325)",
+    "border-hiding": "names and addresses of nodes leave the network as tokens only (TS 33.203 6.4)",
+    "border-identity": "a plain SIP network is not believed, and not told, who somebody is (RFC 3325, TS 24.229 4.4)",
+    "border-privacy": "who wants to be unknown is, outside the trust domain (RFC 3323)",
+    "border-probe": "hops, phrases and abilities tell nothing of what is behind the border (requirement row 78)",
+    "border-rate": "a partner sends no more, and has no more calls, than its agreement says (requirement row 98)",
+    "border-redirect": "a partner's redirection leads to the partner only (RFC 3261 21.3)",
+    "border-relay": "a partner reaches a third network through this one only where the agreement says so",
+    "border-roaming": "a partner names its own visited networks, cells and operators only (requirement row 83)",
+    "border-route": "a partner's request goes to users, or where a token of this network leads, not to nodes",
+    "border-screening": "methods, headers and bodies that an agreement does not have don't pass (TS 29.165)",
+    "border-token-mac": "a token that was changed is refused before it is decrypted (requirement row 80)",
+    "border-token-partner": "a token counts from the partner that it was given to",
     "challenge-call-id": "a response counts only with the Call-ID of its challenge (TS 24.229 5.4.1.2.2)",
     "challenge-once": "a nonce is answered once (TS 33.203 6.1.1)",
     "challenge-unprotected": "a REGISTER that came unprotected is always challenged (TS 33.203 5.1.2)",
