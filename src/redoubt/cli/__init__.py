@@ -11,6 +11,7 @@ VERBS = {
     "status": "Show what a running network is doing.",
     "associations": "Show the IPsec associations of phones: algorithms, state, life, what passed.",
     "trace": "Write what a running network says, decrypted, for Wireshark; or the keys of ESP.",
+    "check": "Try from each network what can be reached, and print the packet filter.",
     "explain": "Say why a registration or call ended as it did.",
     "hiding": "Make, rotate and show the keys of topology hiding; read its tokens.",
     "subscriber": "Add, show, list, import and remove subscribers.",
