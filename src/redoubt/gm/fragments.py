@@ -36,8 +36,9 @@ class _Partial:
         start, end = packet.offset, packet.offset + len(packet.payload)
         if end > IP_DATAGRAM_OCTETS or (packet.more and (len(packet.payload) % 8 or not packet.payload)):
             raise MalformedPacket("a fragment of a length that no fragment has")
-        if any(start < other + len(piece) and other < end for other, piece in self.pieces.items()):
-            raise MalformedPacket("overlapping fragments")
+        for other, piece in self.pieces.items():
+            if start < other + len(piece) and other < end:
+                raise MalformedPacket("overlapping fragments")
         if not packet.more:
             if self.end is not None:
                 raise MalformedPacket("two last fragments")

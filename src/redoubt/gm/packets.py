@@ -4,7 +4,6 @@ RFC 791, 768, 8200 and 1071. An inner packet above the tunnel's MTU is fragmente
 is; SIP over UDP stays one datagram whatever its size.
 """
 
-from collections.abc import Callable
 from socket import AF_INET, AF_INET6, inet_pton
 from struct import Struct, unpack_from
 
@@ -133,28 +132,30 @@ def parse_udp(packet: IpPacket) -> tuple[bytes, bytes]:
 
 
 class UdpEnvelope:
-    """Makes the inner packets of one direction between two ports: headers are summed once."""
+    """Makes the inner packets of one direction between two ports: headers are summed once. `ends` are the two addresses
+    as packets that it makes have them, `back` as those of the other direction do.
+    """
 
-    __slots__ = ("_ends", "_identification", "_mtu", "_ports", "_sum", "_wrap", "next_header")
+    __slots__ = ("_identification", "_is_ipv4", "_mtu", "_ports", "_sum", "back", "ends", "next_header")
 
     def __init__(self, source: tuple[str, int], target: tuple[str, int], mtu: int = TUNNEL_MTU_OCTETS) -> None:
-        self._ends = packed(source[0]) + packed(target[0])
-        if len(self._ends) not in (8, 32):
+        here, there = packed(source[0]), packed(target[0])
+        self.ends, self.back = here + there, there + here
+        if len(here) != len(there):
             raise ValueError(f"{source[0]} and {target[0]} are of different families")
         self._ports = source[1].to_bytes(2, "big") + target[1].to_bytes(2, "big")
         self._mtu = mtu
         self._identification = 0
-        self._sum = ones_complement(self._ends)
-        is_ipv4 = len(self._ends) == 8
-        self.next_header = IP_IN_IP if is_ipv4 else IPV6_IN_IP
-        self._wrap: Callable[[bytes, int], bytes] = self._ipv4 if is_ipv4 else self._ipv6
+        self._sum = ones_complement(self.ends)
+        self._is_ipv4 = len(here) == 4
+        self.next_header = IP_IN_IP if self._is_ipv4 else IPV6_IN_IP
 
     def wrap(self, payload: bytes) -> tuple[bytes, ...]:
         """The inner packets of one datagram. Raises ValueError for more than UDP carries."""
         datagram = self.datagram(payload)
-        if len(datagram) + (20 if len(self._ends) == 8 else 40) <= self._mtu:
-            return (self._wrap(datagram, DONT_FRAGMENT),)
-        return self._fragments(datagram)
+        if len(datagram) + (20 if self._is_ipv4 else 40) > self._mtu:
+            return self._fragments(datagram)
+        return (self._ipv4(datagram, DONT_FRAGMENT) if self._is_ipv4 else self._ipv6(datagram),)
 
     def datagram(self, payload: bytes) -> bytes:
         """The UDP datagram alone, as transport mode carries it. Raises ValueError for more than UDP carries."""
@@ -170,17 +171,17 @@ class UdpEnvelope:
         length = 20 + len(datagram)
         total = 0x4500 + length + identification + fragment + (HOP_LIMIT << 8 | UDP) + self._sum
         checksum = 0xFFFF - total % 0xFFFF
-        return _IPV4.pack(0x45, 0, length, identification, fragment, HOP_LIMIT, UDP, checksum) + self._ends + datagram
+        return _IPV4.pack(0x45, 0, length, identification, fragment, HOP_LIMIT, UDP, checksum) + self.ends + datagram
 
-    def _ipv6(self, datagram: bytes, _fragment: int) -> bytes:
-        return _IPV6.pack(0x60000000, len(datagram), UDP, HOP_LIMIT) + self._ends + datagram
+    def _ipv6(self, datagram: bytes) -> bytes:
+        return _IPV6.pack(0x60000000, len(datagram), UDP, HOP_LIMIT) + self.ends + datagram
 
     def _ipv6_fragment(self, piece: bytes, place: int, identification: int) -> bytes:
-        header = _IPV6.pack(0x60000000, 8 + len(piece), FRAGMENT, HOP_LIMIT) + self._ends
+        header = _IPV6.pack(0x60000000, 8 + len(piece), FRAGMENT, HOP_LIMIT) + self.ends
         return header + _FRAGMENT.pack(UDP, 0, place, identification) + piece
 
     def _fragments(self, datagram: bytes) -> tuple[bytes, ...]:
-        is_ipv4 = len(self._ends) == 8
+        is_ipv4 = self._is_ipv4
         self._identification = identification = (self._identification + 1) & (0xFFFF if is_ipv4 else 0xFFFFFFFF)
         room = (self._mtu - (20 if is_ipv4 else 48)) & ~7
         pieces = []

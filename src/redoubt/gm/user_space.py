@@ -182,7 +182,6 @@ class UserSpacePath:
             mine, theirs, there = agreement.phone, agreement.network, association_set.address
         try:
             envelope = UdpEnvelope((self._here, mine.port_c), (there, theirs.port_s))
-            ends = packed(there) + packed(self._here)
         except ValueError as error:
             raise PathFailed(f"no tunnel between {self._here} and {there}: {error}") from error
         cipher = transform(agreement.suite, association_set.keys, self._randomness)
@@ -197,12 +196,12 @@ class UserSpacePath:
                 raise PathFailed(f"SPI {spi} is in use")
             window = ReplayWindow(highest=slot.start(word))
             inbound = InboundAssociation(spi, cipher, window, self._refuse, (slot.words, slot.at + word))
-            channel.inlets.append(_Inlet(inbound, channel, ends, ports))
+            channel.inlets.append(_Inlet(inbound, channel, envelope.back, ports))
         if self._wrapping is Wrapping.TRANSPORT:
             backward = OutboundAssociation(
                 theirs.spi_c, cipher, slot.start(SENT_CLIENT), (slot.words, slot.at + SENT_CLIENT)
             )
-            self._take_segments(channel, packed(self._here) + packed(there), mine, theirs, backward)
+            self._take_segments(channel, envelope.ends, mine, theirs, backward)
         channel.flow = self._flow(channel, (self._here, mine.port_s), (there, theirs.port_s))
         for inlet in channel.inlets:
             self._inlets[inlet.association.spi] = inlet
