@@ -92,6 +92,17 @@ ENUM_LOOKUPS = 12  # for one number under one root
 ENUM_RECORDS = 32  # of one name that are looked at
 E164_DIGITS = 15
 DNS_IDLE_S = 15.0  # a connection to a name server without questions
+DNSSEC_QUESTIONS = 24  # for keys and delegations on the way from an anchor to one name
+DNSSEC_SIGNATURES = 64  # checked for one answer, about 10 ms
+DNSSEC_KEYS = 16  # of one zone
+DNSSEC_KEYS_ALIKE = 4  # with the same tag, and signatures of one set: more is an attack (CVE-2023-50387)
+DNSSEC_ZONES = 1_024  # whose keys are remembered
+DNSSEC_ITERATIONS = 50  # of NSEC3 hashes (RFC 9276 3.2)
+DNS_SERVER_PER_S = 100.0  # answers of `redoubt dns` by UDP to one network: a resolver of a lab asks less
+DNS_SERVER_NETWORKS = 16_384  # whose questions it counts, about 3 MB
+DNS_SERVER_CONNECTIONS = 256
+DNS_SERVER_PER_SOURCE = 32
+DNS_SERVER_IDLE_S = 20.0
 REFUSED_TCP_S = 60.0  # how long a next hop that refuses TCP is sent large requests over UDP without asking again
 
 # P-CSCF. A phone holds a call, one waiting and its subscriptions; a conference server some dozens.
@@ -186,6 +197,8 @@ GATEWAY_ATTEMPTS_REMEMBERED = 1_024  # IKE attempts of strangers and partners, b
 
 # The border. A token outlives what it was made for: the longest registration (SCscfConfig.max_expires) is 6.9 days.
 HIDING_TOKEN_S = 8 * 24 * 3600
+B2BUA_DIALOGS = 20_000  # of one border node, about 2 kB each; as many calls as Media anchors
+B2BUA_INVITES = 8  # of one dialog, whose CSeq a late ACK or PRACK may name
 BORDER_HOPS_INSIDE = 20  # of Max-Forwards, which a request of a partner must have left: the longest way inside is below
 HIDING_KEYS = 64  # of one ring: a rotation every three hours of the time that tokens live
 

@@ -24,6 +24,7 @@ from dns.rdtypes.IN.SRV import SRV
 
 from redoubt import limits
 from redoubt.ndm.dns_exchange import Asking, NameServer
+from redoubt.ndm.dns_validation import Validator
 from redoubt.sip.dns_records import LookupFailed, Naptr, Records, Srv
 from redoubt.sip.service import Context
 
@@ -40,9 +41,12 @@ class _Kept(NamedTuple):
 class DnsClient:
     """Asks the servers in their order. Names are absolute, whether a dot stands at the end or not."""
 
-    def __init__(self, context: Context, servers: Sequence[NameServer]) -> None:
+    def __init__(
+        self, context: Context, servers: Sequence[NameServer], validator: Validator | None = None
+    ) -> None:
         self._context = context
-        self._askings = [Asking(context, server) for server in servers]
+        self._validator = validator
+        self._askings = [Asking(context, server, validator is not None) for server in servers]
         self._kept: dict[_Key, _Kept] = {}
         self._under_way: dict[_Key, asyncio.Task[Records[Data]]] = {}
 
@@ -129,15 +133,13 @@ class DnsClient:
         message = await asking.ask(*key)
         if message.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
             raise LookupFailed(f"{asking.server} answers {dns.rcode.to_text(message.rcode())}")
-        authentic = self._is_authentic(asking.server, message)
+        authentic = await self._is_authentic(asking, message)
         if not self._context.enforces("dns-bailiwick"):
             self._believe_everything(message, authentic)
         try:
-            chain = message.resolve_chaining() if isinstance(message, dns.message.QueryMessage) else None
+            chain = message.resolve_chaining()
         except (dns.exception.DNSException, ValueError):
-            chain = None
-        if chain is None:
-            raise LookupFailed(f"{asking.server} answers with a chain of names that has no end")
+            raise LookupFailed(f"{asking.server} answers with a chain of names that has no end") from None
         if chain.answer is None:
             shortest_s, longest_s = limits.DNS_NOTHING_S
         else:
@@ -147,10 +149,13 @@ class DnsClient:
         self._keep(key, records.ttl_s, records)
         return records
 
-    def _is_authentic(self, server: NameServer, message: dns.message.Message) -> bool:
+    async def _is_authentic(self, asking: Asking, message: dns.message.QueryMessage) -> bool:
+        """Proved here, or by a server whose word nobody could change. Raises LookupFailed for what is proved wrong."""
         if not self._context.enforces("dns-authentic"):
             return True
-        return server.is_trusted and bool(message.flags & dns.flags.AD)
+        if self._validator is not None and await self._validator.is_authentic(message, asking.ask):
+            return True
+        return asking.server.is_trusted and bool(message.flags & dns.flags.AD)
 
     def _keep(self, key: _Key, ttl_s: float, records: Records[Data], failure: str = "") -> None:
         if len(self._kept) >= limits.DNS_CACHE_ENTRIES:

@@ -28,7 +28,7 @@ GUESSABLE_PORT = 20_053  # with the protection off
 PORTS_TRIED = 8  # until one is free
 TLS_PADDING = 128  # octets, so that lengths tell less (RFC 8467 4.1)
 
-Message = dns.message.Message
+Message = dns.message.QueryMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,7 @@ class Asking:
             return None
         if self.server.key is not None and not message.had_tsig:
             return None
-        if len(message.question) != 1 or not question.is_response(message):
+        if not isinstance(message, Message) or len(message.question) != 1 or not question.is_response(message):
             return None
         if self._is_guarded and message.question[0].name.labels != question.question[0].name.labels:
             return None

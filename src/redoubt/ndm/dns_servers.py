@@ -6,13 +6,18 @@ from pathlib import Path
 
 import dns.exception
 import dns.name
+import dns.rdataclass
 import dns.resolver
 import dns.tsig
+import dns.zonefile
+from dns.rdtypes.ANY.DNSKEY import DNSKEY
+from dns.rdtypes.ANY.DS import DS
 
 from redoubt.config.base import ConfigError
 from redoubt.config.interconnect import DnsConfig
 from redoubt.ndm.dns import DnsClient
 from redoubt.ndm.dns_exchange import NameServer
+from redoubt.ndm.dns_validation import Anchors, Validator
 from redoubt.sip.dns_records import LookupFailed, Naptr, Records, Srv, SystemNames
 from redoubt.sip.service import Context
 from redoubt.transport.flow import Zone
@@ -24,9 +29,11 @@ TSIG_OCTETS = 16  # of a key, at least (RFC 8945 8)
 
 def dns_of(context: Context, config: DnsConfig) -> "DnsClient | MachineDns":
     """Who answers DNS questions of this network. Raises ConfigError."""
-    if not config.servers:
+    if not config.servers and not config.anchors:
         return MachineDns(context)
-    return DnsClient(context, [_server(text, config) for text in config.servers])
+    servers = [_server(text, config) for text in config.servers] or _servers_of_machine()
+    validator = Validator(context.clock, _anchors(Path(config.anchors))) if config.anchors else None
+    return DnsClient(context, servers, validator)
 
 
 class MachineDns:
@@ -58,12 +65,32 @@ class MachineDns:
 
     def _asked(self) -> DnsClient:
         if self._client is None:
-            try:
-                found = dns.resolver.Resolver().nameservers
-            except (dns.exception.DNSException, OSError):
-                found = []
-            self._client = DnsClient(self._context, [NameServer("udp", str(host), 53) for host in found])
+            self._client = DnsClient(self._context, _servers_of_machine())
         return self._client
+
+
+def _servers_of_machine() -> list[NameServer]:
+    try:
+        found = dns.resolver.Resolver().nameservers
+    except (dns.exception.DNSException, OSError):
+        found = []
+    return [NameServer("udp", str(host), 53) for host in found]
+
+
+def _anchors(file: Path) -> Anchors:
+    """DS and DNSKEY records, as a zone file has them. Raises ConfigError."""
+    try:
+        read = dns.zonefile.read_rrsets(file.read_text(), rdclass=dns.rdataclass.IN, default_ttl=0)
+    except OSError as error:
+        raise ConfigError(f"[dns] anchors {file}: {error.strerror}") from None
+    except dns.exception.DNSException as error:
+        raise ConfigError(f"[dns] anchors {file}: {error}; write DS records, as `redoubt dns anchor` shows") from None
+    found: dict[dns.name.Name, list[DS | DNSKEY]] = {}
+    for rrset in read:
+        found.setdefault(rrset.name, []).extend(each for each in rrset if isinstance(each, DS | DNSKEY))
+    if not any(found.values()):
+        raise ConfigError(f"[dns] anchors {file} holds no DS or DNSKEY record")
+    return found
 
 
 def _server(text: str, config: DnsConfig) -> NameServer:
