@@ -31,6 +31,7 @@ class Ducts:
 
     def __init__(self) -> None:
         self.installed: dict[int, AssociationSet] = {}
+        self.used: dict[int, Usage] = {}
 
     def install(self, association_set: AssociationSet) -> Flow:
         assert association_set.number not in self.installed
@@ -49,7 +50,7 @@ class Ducts:
         del self.installed[association_set.number]
 
     def usage(self, association_set: AssociationSet) -> Usage:
-        return Usage()
+        return self.used.get(association_set.number, Usage())
 
 
 class Node:

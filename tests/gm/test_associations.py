@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from redoubt.gm.association_set import AssociationSet
+from redoubt.gm.association_set import AssociationSet, Usage
 from redoubt.gm.associations import LINGER_S
 from redoubt.gm.states import TABLE, Event, Life, State
 from redoubt.sip.errors import SipError
@@ -446,8 +446,12 @@ def test_an_attempt_that_was_answered_makes_no_room_for_a_stranger() -> None:
 
 def test_more_sets_in_use_than_allowed_abort_the_new_attempt() -> None:
     async def story(node: Node) -> None:
-        for number in range(3):
+        first, second = (
             node.authenticate(ALICE._replace(contact=f"phone-{number}"), address=f"10.0.1.{number}")
+            for number in range(2)
+        )
+        node.ducts.used[first.number] = Usage(received_packets=1)
+        node.authenticate(second.phone.key, over=second, address="10.0.1.1")
         with pytest.raises(SipError) as refused:
             node.challenge(ALICE._replace(contact="phone-9"), address="10.0.1.9")
         assert refused.value.status == 503

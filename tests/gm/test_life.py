@@ -89,10 +89,14 @@ class Life(RuleBasedStateMachine):
         carrier = self.pick(which, *set(State) - {State.ENDED})
         if carrier is None:
             return
+        before = set(self.associations.phones)
         if self.associations.registered(carrier, impu, expires_s):
             lasting = self.registered.setdefault(carrier.phone.key, {})
             lasting[impu] = self.loop.time() + expires_s
             assert carrier.number in self.proved
+            for key in before - self.associations.phones.keys():  # displaced
+                assert key.impi == carrier.phone.key.impi and key != carrier.phone.key
+                self.registered.pop(key, None)
 
     @rule(which=numbers)
     def an_authentication_fails(self, which: int) -> None:

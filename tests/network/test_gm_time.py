@@ -5,8 +5,13 @@ import asyncio
 import pytest
 
 from redoubt.gm import associations as life
+from redoubt.gm.admission import Admission
 from redoubt.lab.seed_world import World
 from redoubt.phone.incoming import Answering
+from redoubt.phone.phone import Phone
+from redoubt.sip.fields import CONTACT
+from redoubt.sip.headers.addresses import NameAddr
+from redoubt.sip.message import Request
 
 from .virtual import in_world, sets_of, states_of
 
@@ -53,5 +58,61 @@ def test_a_renewed_phone_has_one_set_and_what_it_had_before_is_gone() -> None:
         await asyncio.sleep(life.LINGER_S + 1)
         [second] = sets_of(world, "user1")
         assert second is not first and not first.keys.encryption
+
+    in_world(story, 1)
+
+
+# ---- a phone without +sip.instance
+
+
+def without_instance(request: Request) -> None:
+    """Phones of that kind are told from others by where they are, and they are elsewhere after each attach."""
+    for contact in request.every(CONTACT):
+        if isinstance(contact, NameAddr):
+            kept = tuple([param for param in contact.params if param[0] != "+sip.instance"])
+            request.put(CONTACT, NameAddr(contact.display, contact.uri, kept))
+
+
+def forgets(phone: Phone) -> None:
+    """Flight mode: its associations are gone, and its protected ports are others."""
+    gm = phone.line.gm
+    assert gm is not None
+    gm.associations.close()
+    gm.renumber()
+
+
+async def hours_of_attaches(world: World) -> list[int]:
+    """A phone that loses everything each twenty minutes, for ten hours; half of the times it had renewed before."""
+    [phone] = [handset.phone for handset in world.handsets]
+    phone.adjust = without_instance
+    statuses = []
+    for number in range(30):
+        statuses.append((await phone.register(3600)).status)
+        if number % 2:
+            statuses.append((await phone.register(3600)).status)
+        await asyncio.sleep(1200)
+        assert len(sets_of(world, "user1")) <= 3
+        forgets(phone)
+    return statuses
+
+
+def test_a_phone_without_an_instance_that_attaches_anew_for_hours_is_always_served() -> None:
+    assert set(in_world(hours_of_attaches, 1)) == {200}
+
+
+def test_without_displacement_it_is_locked_out_by_its_own_past(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Admission, "_leave_room", lambda *_: None)
+    assert 503 in in_world(hours_of_attaches, 1)
+
+
+def test_a_phone_without_an_instance_that_renews_for_hours_keeps_one_set_and_its_predecessor() -> None:
+    async def story(world: World) -> None:
+        [phone] = [handset.phone for handset in world.handsets]
+        phone.adjust = without_instance
+        assert (await phone.register(600)).registered
+        for _ in range(60):
+            await asyncio.sleep(360)
+            assert phone.registration.holds
+            assert len(sets_of(world, "user1")) <= 3 and "in use" in states_of(world, "user1")
 
     in_world(story, 1)

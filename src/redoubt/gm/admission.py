@@ -10,10 +10,10 @@ from msgspec import Struct
 from redoubt.gm.agreement import Agreement, AgreementPolicy, Offer, server_list
 from redoubt.gm.algorithms import expand
 from redoubt.gm.allocation import Allocator, NothingLeft, Taken
-from redoubt.gm.association_set import AssociationSet, Beginning, EndsTaken, PathFailed, PhoneKey
+from redoubt.gm.association_set import AssociationSet, Beginning, EndsTaken, PathFailed, Phone, PhoneKey
 from redoubt.gm.associations import Associations
 from redoubt.gm.half_open import HalfOpen
-from redoubt.gm.states import Event, Row, State
+from redoubt.gm.states import CONFIRMED, TABLE, Event, Row, State
 from redoubt.limits import ASSOCIATION_SETS_PER_IMPI, RETRY_AFTER_S
 from redoubt.secret import Secret
 from redoubt.sip.errors import SipError
@@ -58,6 +58,7 @@ class Admission:
         self._policy = policy
         self._half_open = half_open if half_open is not None else HalfOpen()
         self._of_impi: dict[str, list[AssociationSet]] = {}
+        self._heard_packets: dict[AssociationSet, int] = {}  # of phones beside another: at that one's last success
         associations.listeners.append(self._heard)
 
     @property
@@ -164,13 +165,42 @@ class Admission:
         refusal = (("Security-Server", server_list(self._policy, offer.mode)),)
         return SipError(494, why, "TS 33.203 7.1", refusal)
 
-    def _heard(self, changed: AssociationSet, before: State, _event: Event, _row: Row | None) -> None:
+    def _leave_room(self, proved: AssociationSet) -> None:
+        """An attempt of whoever has the card must find a place, or a card that was in three phones, or in one whose
+        contact changed, would be locked out for as long as those are registered. So a phone that proves itself
+        displaces the one that did so longest ago; one that only renews its proof, one that was silent meanwhile.
+        """
+        beside = [each for each in self._of_impi.get(proved.phone.key.impi, ()) if each.phone is not proved.phone]
+        if not beside:
+            return
+        own = sum(each.state in CONFIRMED for each in proved.phone.sets) if proved.vouched else 1
+        for phone in sorted({each.phone for each in beside}, key=_proved_at):
+            held = sum(each.state in CONFIRMED for each in beside)
+            if own + held < ASSOCIATION_SETS_PER_IMPI:
+                break
+            if not proved.vouched or self._is_silent(phone):
+                for each in list(phone.sets):
+                    if (each.state, Event.DISPLACED) in TABLE:
+                        self._associations.ended(each, Event.DISPLACED)
+        for each in beside:
+            if each.state is not State.ENDED:
+                self._heard_packets[each] = self._associations.usage(each).received_packets
+
+    def _is_silent(self, phone: Phone) -> bool:
+        """Nothing came from it since another phone of its private identity last proved itself."""
+        heard, usage = self._heard_packets, self._associations.usage
+        return all(heard.get(each) == usage(each).received_packets for each in phone.sets if each.state in CONFIRMED)
+
+    def _heard(self, changed: AssociationSet, before: State, event: Event, _row: Row | None) -> None:
         if before is State.TEMPORARY and changed.state is not State.TEMPORARY:
             self._half_open.discard(changed)
+        if event is Event.AUTHENTICATED and changed.state is State.ESTABLISHED:
+            self._leave_room(changed)
         if changed.state is State.ENDED and before is not State.ENDED:
             self._release(changed)
 
     def _release(self, gone: AssociationSet) -> None:
+        self._heard_packets.pop(gone, None)
         held = self._of_impi[gone.phone.key.impi]
         held.remove(gone)
         if not held:
@@ -179,6 +209,11 @@ class Admission:
         self._allocator.release(
             gone.phone.key.impi, gone.address, agreement.network, agreement.phone, gone.inner
         )
+
+
+def _proved_at(phone: Phone) -> int:
+    """The last of its sets' authentications, in their order."""
+    return max((each.rank for each in phone.sets), default=0)
 
 
 def _vouches(over: AssociationSet | None) -> bool:

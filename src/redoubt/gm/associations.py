@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from redoubt.gm.algorithms import EspKeys
-from redoubt.gm.association_set import AssociationSet, Beginning, Path, PathFailed, Phone, PhoneKey, Role
+from redoubt.gm.association_set import AssociationSet, Beginning, Path, PathFailed, Phone, PhoneKey, Role, Usage
 from redoubt.gm.ledger import Ledger, Slot
 from redoubt.gm.states import CONFIRMED, TABLE, Event, Life, Row, State
 from redoubt.secret import Secret
@@ -60,6 +60,10 @@ class Associations:
         if in_use is not None and in_use.ends_at - self._loop.time() < LINGER_S:
             return newest  # a transaction that begins now could outlive the older one
         return in_use
+
+    def usage(self, living: AssociationSet) -> Usage:
+        """What a living set has carried and refused."""
+        return self._path.usage(living)
 
     def pending(self, key: PhoneKey, call_id: str) -> AssociationSet | None:
         """The set of the challenge that this Call-ID has open."""

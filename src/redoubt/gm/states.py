@@ -37,6 +37,7 @@ class Event(StrEnum):
     FAILED = "its authentication failed"
     REPLACED = "the phone began another attempt"
     EVICTED = "its place was needed"
+    DISPLACED = "another phone of its private identity proved itself, and an attempt must find a place"
     EXHAUSTED = "its sequence numbers are used up"
     LIFE_ENDED = "its life ended"
 
@@ -84,6 +85,7 @@ TABLE: dict[tuple[State, Event], Row] = {
     (S.ESTABLISHED, E.SUPERSEDED): Row(S.OLD, L.PENDING, "TS 33.203 7.4, TS 24.229 5.2.2.2"),
     (S.ESTABLISHED, E.RESTARTED): Row(S.ENDED, L.END, "TS 33.203 7.4.1, 7.5"),
     (S.ESTABLISHED, E.DEREGISTERED): Row(S.CLOSING, L.LINGER, "TS 24.229 5.2.5"),
+    (S.ESTABLISHED, E.DISPLACED): Row(S.ENDED, L.END, "TS 33.203 7.4"),
     (S.ESTABLISHED, E.EXHAUSTED): Row(S.ENDED, L.END, "RFC 4303 3.3.3"),
     (S.ESTABLISHED, E.LIFE_ENDED): Row(S.ENDED, L.END, "TS 24.229 5.2.2.2"),
     (S.IN_USE, E.MESSAGE): Row(S.IN_USE, L.KEEP, "TS 33.203 7.4"),
@@ -92,6 +94,7 @@ TABLE: dict[tuple[State, Event], Row] = {
     (S.IN_USE, E.SUPERSEDED): Row(S.OLD, L.PENDING, "TS 33.203 7.4, TS 24.229 5.2.2.2"),
     (S.IN_USE, E.RESTARTED): Row(S.ENDED, L.END, "TS 33.203 7.4.1, 7.5"),
     (S.IN_USE, E.DEREGISTERED): Row(S.CLOSING, L.LINGER, "TS 24.229 5.2.5"),
+    (S.IN_USE, E.DISPLACED): Row(S.ENDED, L.END, "TS 33.203 7.4"),
     (S.IN_USE, E.EXHAUSTED): Row(S.ENDED, L.END, "RFC 4303 3.3.3"),
     (S.IN_USE, E.LIFE_ENDED): Row(S.ENDED, L.END, "TS 24.229 5.2.2.2"),
     (S.OLD, E.MESSAGE): Row(S.OLD, L.KEEP, "TS 33.203 7.4.2"),
@@ -101,6 +104,7 @@ TABLE: dict[tuple[State, Event], Row] = {
     (S.OLD, E.RESTARTED): Row(S.ENDED, L.END, "TS 33.203 7.4.1, 7.5"),
     (S.OLD, E.DEREGISTERED): Row(S.CLOSING, L.LINGER, "TS 24.229 5.2.5"),
     (S.OLD, E.EVICTED): Row(S.ENDED, L.END, "TS 33.203 7.4"),
+    (S.OLD, E.DISPLACED): Row(S.ENDED, L.END, "TS 33.203 7.4"),
     (S.OLD, E.EXHAUSTED): Row(S.ENDED, L.END, "RFC 4303 3.3.3"),
     (S.OLD, E.LIFE_ENDED): Row(S.ENDED, L.END, "TS 24.229 5.2.2.2"),
     (S.CLOSING, E.MESSAGE): Row(S.CLOSING, L.KEEP, "RFC 3261 17.2.2"),
