@@ -232,7 +232,7 @@ class Message:
     def _octets(self, start: str) -> bytes:
         lines = [f"{name}: {value}" for name, values in self._lines.items() for value in values]
         lines = [start, *lines, f"Content-Length: {len(self.body)}", "", ""]
-        text = "\r\n".join(lines)
-        if text.count("\n") != len(lines) - 1 or text.count("\r") != len(lines) - 1:
+        content = "".join(lines)
+        if "\r" in content or "\n" in content:
             raise ValueError("a header value that this process made has a line end in it")
-        return text.encode("utf-8", "surrogateescape") + self.body
+        return "\r\n".join(lines).encode("utf-8", "surrogateescape") + self.body
