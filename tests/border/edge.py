@@ -10,6 +10,7 @@ from redoubt.border.ibcf import Ibcf
 from redoubt.config.interconnect import IbcfConfig, PartnerConfig
 from redoubt.events import Event, EventStream, Refused
 from redoubt.ndm.partners import Partners
+from redoubt.sip.fields import VIA
 from redoubt.sip.message import Request, Response, parse_message
 from redoubt.sip.service import Context, Exchange, Root, Service, answer
 from redoubt.sources import Clock, SeededRandomness
@@ -39,15 +40,20 @@ class Side:
         self.early: Callable[[Request], list[Response]] = lambda _request: []
 
     async def __call__(self, request: Request, exchange: Exchange) -> Response | None:
-        copy = parse_message(request.to_bytes())
+        wire = request.copy()
+        wire.push("Via", "SIP/2.0/TCP the.stack;branch=z9hG4bKstack")
+        copy = parse_message(wire.to_bytes())
         assert isinstance(copy, Request)
-        self.came.append(copy)
+        seen = copy.copy()
+        seen.pop_first(VIA)
+        self.came.append(seen)
         if request.method == "ACK":
             return None
-        for response in self.early(copy.copy()):
-            exchange.upward(reread(response))
+        for early in self.early(copy.copy()):
+            exchange.upward(_back(early))
+        await asyncio.sleep(0)
         response = self.answers(copy.copy())
-        return None if response is None else reread(response)
+        return None if response is None else _back(response)
 
     @property
     def last(self) -> Request:
@@ -109,6 +115,13 @@ class Edge:
 
     def refusals(self) -> list[str]:
         return [event.why for event in self.events if isinstance(event, Refused)]
+
+
+def _back(response: Response) -> Response:
+    """As a client transaction hands it up."""
+    parsed = reread(response)
+    parsed.pop_first(VIA)
+    return parsed
 
 
 def reread(response: Response) -> Response:

@@ -141,10 +141,10 @@ async def a_partner_sends_what_no_agreement_has(edge: Edge) -> bool:
 
 @against("border-rate")
 async def a_partner_floods(edge: Edge) -> bool:
-    """Ten times its rate of initial requests within a moment."""
-    answers = [await edge.enter(from_partner("sip:alice@home1.net", call_id=f"c{n}")) for n in range(2_000)]
+    """Twice its rate of initial requests within a moment."""
+    answers = [await edge.enter(from_partner("sip:alice@home1.net", call_id=f"c{n}")) for n in range(400)]
     served = sum(answer.is_success for answer in answers)
-    return served > 1.1 * PEER.requests_per_s
+    return served > 1.5 * PEER.requests_per_s
 
 
 @against("border-probe")

@@ -6,19 +6,24 @@ Two services: `from_inside` takes what nodes of this network send to others (5.1
 
 from functools import partial
 
+from msgspec.structs import replace
+
+from redoubt.border.b2bua import B2bua, Crossing, Side
 from redoubt.border.hiding import Hiding
-from redoubt.border.passage import Inward, Outward
+from redoubt.border.passage import NOBODY, Inward, Outward, hide_targets, opened_way
+from redoubt.border.plain import make_plain
 from redoubt.border.probes import abilities, blur_hops, demand_hops, is_for_border, standard_words
 from redoubt.border.rates import Rates
 from redoubt.border.redirects import judge
 from redoubt.border.screening import Screening
 from redoubt.border.topology import Topology
-from redoubt.border.trust import PRIVACY_VALUES, Trust
+from redoubt.border.trust import PRIVACY_VALUES, Trust, Wishes
 from redoubt.config.interconnect import IbcfConfig
 from redoubt.media.anchoring import Anchoring, Outsider
 from redoubt.ndm.partners import Partner, Partners
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import ROUTE
+from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import MANDATORY, Request, Response
 from redoubt.sip.reasons import REASONS
 from redoubt.sip.service import Answer, Context, Exchange, OnResponse, Service, forward
@@ -54,6 +59,7 @@ class Ibcf:
         self._trust = Trust(context, self._realm, self._topology.own)
         self._screening = Screening(context)
         self.rates = Rates(context)
+        self.b2bua = B2bua(context, self._topology.own)
         self._inside = inside
         self._outside = outside
         self._anchoring = anchoring
@@ -67,7 +73,7 @@ class Ibcf:
         self._trust.tell(request, partner, wishes)
         counted = self._counted(request, partner)
         fixed = _fixed(request)
-        passage = Outward(self._topology, partner, request, wishes, anonymous)
+        passage = self._out(request, partner, wishes, anonymous)
         self._send_to(request, partner)
         blur_hops(request, self._context)
         partner.requests_out += 1
@@ -97,6 +103,11 @@ class Ibcf:
     def close(self) -> None:
         """Ends the timers."""
         self.rates.close()
+        self.b2bua.close()
+
+    def table_sizes(self) -> dict[str, int]:
+        """Entries by table, for status and for tests that nothing is left."""
+        return {"calls": len(self.rates), "dialogs": len(self.b2bua)}
 
     async def _enter(self, partner: Partner, request: Request, exchange: Exchange) -> Response | None:
         context = self._context
@@ -108,7 +119,7 @@ class Ibcf:
                 return abilities(request, partner, context)
             demand_hops(request, context)
             fixed = _fixed(request)
-            passage = Inward(self._topology, partner, request)
+            passage = self._in(request, partner)
             self._demand_entry(request, partner, passage)
             self._trust.believe(request, partner)
             counted = self._counted(request, partner)
@@ -120,7 +131,7 @@ class Ibcf:
         def goes_back(response: Response) -> None:
             counted(response)
             wishes = self._trust.wishes(response, partner)
-            passage.back(response, wishes)
+            passage.back(response, wishes.header)
             self._trust.tell(response, partner, wishes)
             self._screening.trim(response, partner)
             standard_words(response, context)
@@ -137,6 +148,11 @@ class Ibcf:
             named, anonymous = self._topology.named_in(route.uri)
             request.pop_first(ROUTE)
         partner = self._partners.named(named) if named else None
+        if route is None and self._topology.is_own(request.request_uri):  # of a dialog that begins anew at the border
+            dialog = self.b2bua.find(Side.INSIDE, request)
+            if dialog is None:
+                raise SipError(481, "a request in a dialog that the border does not know", "RFC 3261 12.2.2")
+            partner = dialog.partner
         if partner is None:
             host = _host(route.uri if route is not None else request.request_uri)
             partner = self._partners.to(host) if host else None
@@ -145,6 +161,16 @@ class Ibcf:
         if not self._partners.is_reachable(partner):
             raise SipError(503, f"the tunnel to {partner.name} is down: nothing is sent in clear", "TS 33.210 5")
         return partner, anonymous
+
+    def _out(self, request: Request, partner: Partner, wishes: Wishes, anonymous: bool) -> Outward | Crossing:
+        """Makes the request fit for the other side, as a proxy or as a user agent of its own."""
+        if partner.config.mode == "proxy" or request.method == "REGISTER":
+            return Outward(self._topology, partner, request, wishes, anonymous)
+        crossing = Crossing(self.b2bua, Side.INSIDE, partner, request, _anonymous if wishes.user else _as_is)
+        if not partner.is_trusted:
+            make_plain(request, partner)
+        hide_targets(request, self._topology, partner, contact=False)
+        return crossing
 
     def _demand_exit(self, request: Request, partner: Partner) -> None:
         """What the agreement lets leave."""
@@ -167,7 +193,16 @@ class Ibcf:
 
     # ---- in
 
-    def _demand_entry(self, request: Request, partner: Partner, passage: Inward) -> None:
+    def _in(self, request: Request, partner: Partner) -> Inward | Crossing:
+        """Opens what is ours in the request; or takes it as a user agent, and makes one of our own."""
+        if partner.config.mode == "proxy" or request.method == "REGISTER":
+            return Inward(self._topology, partner, request)
+        is_known = request.to.tag is None and opened_way(request, self._topology, partner)
+        crossing = Crossing(self.b2bua, Side.OUTSIDE, partner, request)
+        crossing.is_known |= is_known
+        return crossing
+
+    def _demand_entry(self, request: Request, partner: Partner, passage: Inward | Crossing) -> None:
         """What the agreement lets in: along a way that a token of ours holds, or to users of this network."""
         if passage.is_known:
             return
@@ -198,7 +233,7 @@ class Ibcf:
             where = host if target is None else target.name
             raise SipError(403, f"{partner.name} may not reach {where} through this network", ENTRY)
 
-    def _send_inside(self, request: Request, passage: Inward) -> None:
+    def _send_inside(self, request: Request, passage: Inward | Crossing) -> None:
         """Initial requests and REGISTER go to the I-CSCF, others along the Route that a token of ours held."""
         if passage.is_known or request.has("Route") or request.to.tag is not None:
             return
@@ -242,6 +277,15 @@ def spoil(response: Response, fixed: dict[str, list[str]]) -> None:
     response.status, response.reason, response.body = 502, REASONS[502], b""
     for name, lines in fixed.items():
         response.replace(name, lines)
+
+
+def _anonymous(address: NameAddr) -> NameAddr:
+    """Another name, the same tag (RFC 3323 4.1.1.3)."""
+    return replace(NOBODY, params=address.params)
+
+
+def _as_is(address: NameAddr) -> NameAddr:
+    return address
 
 
 def _uncounted(_response: Response) -> None:

@@ -107,8 +107,8 @@ class Inward:
         elif request.method == "REGISTER":
             request.push("Path", self._entry)
 
-    def back(self, response: Response, wishes: Wishes) -> None:
-        """A response of this network, as the partner may see it."""
+    def back(self, response: Response, contact: bool = False) -> None:
+        """A response of this network, as the partner may see it; with `contact` without its user's own address."""
         topology, partner = self._topology, self.partner
         if response.all("Via") != self._vias:
             response.replace("Via", self._vias)
@@ -121,7 +121,7 @@ class Inward:
         if response.has("Service-Route"):
             response.replace("Service-Route", topology.outer_routes(entries_of(response, "Service-Route"), partner))
         if topology.hides:
-            hide_targets(response, topology, partner, wishes.header)
+            hide_targets(response, topology, partner, contact)
             tag = response.to.tag
             if ";tag=" not in self._to and tag is not None:
                 response.set("To", f"{self._to};tag={tag}")
