@@ -199,8 +199,6 @@ GATEWAY_ATTEMPTS_REMEMBERED = 1_024  # IKE attempts of strangers and partners, b
 HIDING_TOKEN_S = 8 * 24 * 3600
 B2BUA_DIALOGS = 20_000  # of one border node, about 2 kB each; as many calls as Media anchors
 B2BUA_INVITES = 8  # of one dialog, whose CSeq a late ACK or PRACK may name
-B2BUA_DIALOGS = 20_000  # of one border node, about 2 kB each; as many calls as Media anchors
-B2BUA_INVITES = 8  # of one dialog, whose CSeq a late ACK or PRACK may name
 BORDER_HOPS_INSIDE = 20  # of Max-Forwards, which a request of a partner must have left: the longest way inside is below
 HIDING_KEYS = 64  # of one ring: a rotation every three hours of the time that tokens live
 
