@@ -44,6 +44,10 @@ class Anchoring:
         """Around what takes requests to a party outside."""
         return partial(self._pass, next, outsider, Side.INSIDE)
 
+    def follows(self, request: Request, sender: Side) -> bool:
+        """Whether the request is of a dialog whose media is anchored here."""
+        return _key(request, request.to.tag, sender) in self._calls
+
     # ---- requests
 
     async def _pass(

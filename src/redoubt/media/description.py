@@ -195,10 +195,10 @@ def _words(text: str, letters: frozenset[str]) -> list[str]:
 
 
 def _has_ipv4(word: str) -> bool:
-    numbers = [len(part) <= 3 and part.isdecimal() and int(part) < 256 for part in word.split(".")]
+    """Four numbers in a row, however large: other digits may stand next to an address."""
+    numbers = [bool(part) for part in word.split(".")]
     return any(all(numbers[at : at + 4]) for at in range(len(numbers) - 3))
 
 
 def _has_ipv6(word: str) -> bool:
-    parts = word.split(":")
-    return "::" in word or (len(parts) >= 8 and all(len(part) <= 4 for part in parts))
+    return "::" in word or word.count(":") >= 7

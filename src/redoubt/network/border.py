@@ -6,6 +6,7 @@ from pathlib import Path
 from redoubt.border.hiding import Hiding, RingFile
 from redoubt.border.ibcf import Ibcf
 from redoubt.config import Config, ConfigError
+from redoubt.media.anchoring import Anchoring
 from redoubt.ndm.gateways import Gateways
 from redoubt.ndm.next_hops import PartnerHops
 from redoubt.ndm.partners import Partners
@@ -22,7 +23,9 @@ from redoubt.transport.listen import Listen
 class Border:
     """Made by the network where the IBCF runs. Raises ConfigError."""
 
-    def __init__(self, context: Context, config: Config, directory: Path, dns: Dns, inside: Service) -> None:
+    def __init__(
+        self, context: Context, config: Config, directory: Path, dns: Dns, inside: Service, anchoring: Anchoring | None
+    ) -> None:
         self._config = config.ibcf
         self._context = context
         self.gateways = Gateways(context, config.gateways)
@@ -41,7 +44,7 @@ class Border:
         hiding = None if mode == "off" else Hiding(context, mode, config.network.realm, ring)
         self.ibcf = Ibcf(
             context, config.ibcf, config.network.realm, self.partners, hiding, inside, self.stack.outbound,
-            nodes=frozenset(_nodes(config)),
+            anchoring, frozenset(_nodes(config)),
         )  # fmt: skip
 
     async def open(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ from redoubt.config import PCscfConfig
 from redoubt.cscf.pcscf.bindings import Binding, Bindings
 from redoubt.cscf.pcscf.dialogs import Dialogs
 from redoubt.cscf.pcscf.gm import Gm
+from redoubt.cscf.pcscf.media import AccessMedia
 from redoubt.cscf.pcscf.originating import Originating
 from redoubt.cscf.pcscf.regevent import Subscriptions
 from redoubt.cscf.pcscf.registration import Registration
@@ -13,6 +14,7 @@ from redoubt.cscf.pcscf.restart import Memory
 from redoubt.cscf.pcscf.terminating import Access, Terminating
 from redoubt.cscf.pcscf.tokens import FlowTokens
 from redoubt.gm.ledger import Keepsakes
+from redoubt.media.anchoring import Anchoring
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import ROUTE
 from redoubt.sip.message import Request
@@ -35,6 +37,8 @@ class PCscf:
         next: Service,
         access: Access,
         gm: Gm | None = None,
+        anchoring: Anchoring | None = None,
+        anchors_all: bool = False,
     ) -> None:
         own = parse_uri(uri)
         assert isinstance(own, SipUri)
@@ -49,6 +53,9 @@ class PCscf:
         self._registration = Registration(
             context, config, realm, host, self._tokens, self.bindings, next, self._registered, gm
         )
+        if anchoring is not None:
+            media = AccessMedia(anchoring, self.bindings, gm, always=anchors_all)
+            next, access = media.from_phones(next), media.to_phones(access)
         self._originating = Originating(context, realm, host, config.home_entry, self.dialogs, next)
         self._terminating = Terminating(context, host, self.dialogs, access)
         if gm is not None and gm.keepsakes is not None:

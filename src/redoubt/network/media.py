@@ -1,0 +1,29 @@
+"""The media relay as the configuration has it, where a function of this process needs one."""
+
+from redoubt.config import Config, ConfigError
+from redoubt.media.anchoring import Anchoring
+from redoubt.media.relay import Relay
+from redoubt.sip.service import Context
+
+
+async def open_relay(context: Context, config: Config, only: frozenset[str]) -> Relay | None:
+    """None where nobody's media is anchored. Raises ConfigError."""
+    access = "p-cscf" in only and config.media.access != "off"
+    border = "ibcf" in only and any(partner.media == "relay" for partner in config.partners)
+    if not access and not border:
+        return None
+    try:
+        relay = Relay(context.named("media"), config.media)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+    try:
+        await relay.prove()
+    except OSError as error:
+        why = f"[media] inside and outside are addresses of this machine, and one is not: {error.strerror or error}"
+        raise ConfigError(why) from error
+    return relay
+
+
+def anchoring_of(context: Context, relay: Relay | None) -> Anchoring | None:
+    """One for each function, since several may anchor one call."""
+    return Anchoring(context, relay) if relay is not None else None
