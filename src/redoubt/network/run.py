@@ -23,7 +23,6 @@ from redoubt.events import EventStream
 from redoubt.hss.hss import Hss
 from redoubt.hss.keys import create_key, write_key_file
 from redoubt.hss.rest_token import write_token_file
-from redoubt.media.relay import Relay
 from redoubt.ndm.dns_servers import dns_of
 from redoubt.ndm.enum import Enum
 from redoubt.network.border import Border
@@ -31,7 +30,6 @@ from redoubt.network.configuration import from_tree
 from redoubt.network.diameter_nodes import DiameterNodes
 from redoubt.network.dispatch import Dispatch, Exit
 from redoubt.network.gm import GmNode, memory_of, open_gm
-from redoubt.network.media import anchoring_of, open_relay
 from redoubt.network.traced_cx import TracedCx, TracedCxClient
 from redoubt.sip.message import Request
 from redoubt.sip.resolver import Resolver
@@ -67,7 +65,6 @@ class Network:
         self.i_cscf: ICscf | None = None
         self.s_cscf: SCscf | None = None
         self.border: Border | None = None
-        self.relay: Relay | None = None
         self.diameter = DiameterNodes(config)
         self._own: dict[str, tuple[str, Service]] = {}
         self.dns = dns_of(context, config.dns)
@@ -112,14 +109,14 @@ class Network:
 
     @classmethod
     async def temporary(
-        cls, overrides: Mapping[str, Mapping[str, Any]] | None = None, *, events: EventStream | None = None, **more: Any
+        cls, overrides: Mapping[str, Any] | None = None, *, events: EventStream | None = None, **more: Any
     ) -> Self:
         """A whole network on loopback with ports that the system chooses, and a state directory that goes with it."""
         folder = tempfile.TemporaryDirectory(prefix="redoubt-")
         write_key_file(Path(folder.name) / Config().hss.key_file, create_key(SystemRandomness()))
         write_token_file(Path(folder.name) / Config().hss.rest_token_file, SystemRandomness())
         write_ring(Path(folder.name) / Config().ibcf.hiding_keys, new_ring(SystemRandomness(), 0.0))
-        tree: dict[str, dict[str, Any]] = {
+        tree: dict[str, Any] = {
             "p-cscf": {"listen": ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"], "core": ["udp:127.0.0.1:0"]},
             "i-cscf": {"listen": ["udp:127.0.0.1:0"]},
             "s-cscf": {"listen": ["udp:127.0.0.1:0"]},
@@ -128,7 +125,7 @@ class Network:
             "bgcf": {"listen": ["udp:127.0.0.1:0"]},
         }
         for section, options in (overrides or {}).items():
-            tree[section] = {**tree.get(section, {}), **options}
+            tree[section] = {**tree.get(section, {}), **options} if isinstance(options, Mapping) else options
         network = await cls.start(
             from_tree(tree), Path(folder.name), events=events, **more
         )  # a failed start's folder goes with it
@@ -161,8 +158,6 @@ class Network:
             self.p_cscf.close()
         if self.gm is not None:
             self.gm.close()
-        if self.relay is not None:
-            self.relay.close()
         self.dns.close()
         await self.diameter.close()
         if self.rest is not None:
@@ -182,13 +177,12 @@ class Network:
         for name, function in (("p-cscf", self.p_cscf), ("s-cscf", self.s_cscf)):
             if function is not None:
                 sizes |= {f"{name} {table}": size for table, size in function.table_sizes().items()}
-        return sizes if self.relay is None else sizes | self.relay.table_sizes()
+        return sizes
 
     async def _build(self) -> None:
         self._access: list[tuple[Listen, Address]] = []
         self._plan_routes()
         self._tls = self._sip_tls()
-        self.relay = await open_relay(self.context, self.config, self.only)
         if "hss" in self.only:
             await self._start_hss()
         if "s-cscf" in self.only:
@@ -278,11 +272,7 @@ class Network:
         if self.gm is not None:
             self.names |= dict.fromkeys(self.gm.places_inside(self.config.gm.server_ports), "p-cscf")
         gm = self.gm.gm if self.gm is not None else None
-        media = self.config.media.access
-        self.p_cscf = PCscf(
-            context, config, realm, config.uri, self._next(context, stack), stack.outbound, gm,
-            anchoring_of(context, self.relay) if media != "off" else None, media == "always",
-        )  # fmt: skip
+        self.p_cscf = PCscf(context, config, realm, config.uri, self._next(context, stack), stack.outbound, gm)
         for text in config.listen:
             listen = Listen.parse(text, Zone.ACCESS)
             address = await stack.listen(listen, self.p_cscf.from_phone)
@@ -300,8 +290,7 @@ class Network:
         config = self.config.ibcf
         context, stack = self._stack("ibcf")
         inside = Dispatch(context, self._own, stack.outbound)
-        anchoring = anchoring_of(context, self.relay)
-        self.border = Border(context, self.config, self.directory, self.dns, inside, anchoring)
+        self.border = Border(context, self.config, self.directory, self.dns, inside)
         self.stacks["border"] = self.border.stack
         self.names |= await self.border.open()
         await self._serve("ibcf", stack, config.core, Zone.CORE, self.border.ibcf.from_inside, [config.uri])
