@@ -23,6 +23,7 @@ from redoubt.events import EventStream
 from redoubt.hss.hss import Hss
 from redoubt.hss.keys import create_key, write_key_file
 from redoubt.hss.rest_token import write_token_file
+from redoubt.media.relay import Relay
 from redoubt.ndm.dns_servers import dns_of
 from redoubt.ndm.enum import Enum
 from redoubt.network.border import Border
@@ -30,6 +31,7 @@ from redoubt.network.configuration import from_tree
 from redoubt.network.diameter_nodes import DiameterNodes
 from redoubt.network.dispatch import Dispatch, Exit
 from redoubt.network.gm import GmNode, memory_of, open_gm
+from redoubt.network.media import anchoring_of, open_relay
 from redoubt.network.traced_cx import TracedCx, TracedCxClient
 from redoubt.sip.message import Request
 from redoubt.sip.resolver import Resolver
@@ -65,6 +67,7 @@ class Network:
         self.i_cscf: ICscf | None = None
         self.s_cscf: SCscf | None = None
         self.border: Border | None = None
+        self.relay: Relay | None = None
         self.diameter = DiameterNodes(config)
         self._own: dict[str, tuple[str, Service]] = {}
         self.dns = dns_of(context, config.dns)
@@ -158,6 +161,8 @@ class Network:
             self.p_cscf.close()
         if self.gm is not None:
             self.gm.close()
+        if self.relay is not None:
+            self.relay.close()
         self.dns.close()
         await self.diameter.close()
         if self.rest is not None:
@@ -177,12 +182,13 @@ class Network:
         for name, function in (("p-cscf", self.p_cscf), ("s-cscf", self.s_cscf)):
             if function is not None:
                 sizes |= {f"{name} {table}": size for table, size in function.table_sizes().items()}
-        return sizes
+        return sizes if self.relay is None else sizes | self.relay.table_sizes()
 
     async def _build(self) -> None:
         self._access: list[tuple[Listen, Address]] = []
         self._plan_routes()
         self._tls = self._sip_tls()
+        self.relay = await open_relay(self.context, self.config, self.only)
         if "hss" in self.only:
             await self._start_hss()
         if "s-cscf" in self.only:
@@ -272,7 +278,11 @@ class Network:
         if self.gm is not None:
             self.names |= dict.fromkeys(self.gm.places_inside(self.config.gm.server_ports), "p-cscf")
         gm = self.gm.gm if self.gm is not None else None
-        self.p_cscf = PCscf(context, config, realm, config.uri, self._next(context, stack), stack.outbound, gm)
+        media = self.config.media.access
+        self.p_cscf = PCscf(
+            context, config, realm, config.uri, self._next(context, stack), stack.outbound, gm,
+            anchoring_of(context, self.relay) if media != "off" else None, media == "always",
+        )  # fmt: skip
         for text in config.listen:
             listen = Listen.parse(text, Zone.ACCESS)
             address = await stack.listen(listen, self.p_cscf.from_phone)
@@ -290,7 +300,8 @@ class Network:
         config = self.config.ibcf
         context, stack = self._stack("ibcf")
         inside = Dispatch(context, self._own, stack.outbound)
-        self.border = Border(context, self.config, self.directory, self.dns, inside)
+        anchoring = anchoring_of(context, self.relay)
+        self.border = Border(context, self.config, self.directory, self.dns, inside, anchoring)
         self.stacks["border"] = self.border.stack
         self.names |= await self.border.open()
         await self._serve("ibcf", stack, config.core, Zone.CORE, self.border.ibcf.from_inside, [config.uri])
