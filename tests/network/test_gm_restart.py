@@ -18,7 +18,7 @@ from redoubt.hss.keys import create_key, write_key_file
 from redoubt.lab import seed_world
 from redoubt.lab.population import residents
 from redoubt.network.configuration import from_tree, rendered
-from redoubt.network.gm import memory_of
+from redoubt.network.gm_memory import memory_of
 from redoubt.network.run import Network
 from redoubt.phone.gm import GmOptions
 from redoubt.phone.phone import Phone
@@ -121,7 +121,7 @@ async def world(folder: Path) -> AsyncIterator[World]:
         await core.close()
         memory = memory_of(config, state)
         assert memory is not None
-        memory.unlink(missing_ok=True)
+        memory.file.unlink(missing_ok=True)
 
 
 @pytest.mark.skipif(not SHARED_MEMORY.is_dir(), reason="no /dev/shm")

@@ -18,6 +18,8 @@ from redoubt.transport.flow import Address
 
 VERSION = b"redoubt gm 5\0\0\0\0"
 _HEADER = Struct("=16s32sI")  # of the first slot: version, whose the ledger is, how many slots were ever in use
+_PLACE_AT = 64  # in the first slot: to which network it belongs, as text behind its length
+_PLACE = Struct("=H")
 # Words of a slot. What changes often in a set's life is here, what it is for good in the record.
 LENGTH, SENT, SENT_CLIENT, RECEIVED_SERVER, RECEIVED_CLIENT, KIND, STATE, ENDS_S, ENDS_NS = range(9)
 WORDS = 9
@@ -133,6 +135,13 @@ class Ledger:
         _HEADER.pack_into(self._buffer, 0, VERSION, self._owner, 0)
         return 0
 
+    def belongs_to(self, place: str) -> None:
+        """Writes down to whom, so that another can find out whether it is still wanted. Too long a text is none."""
+        octets, start = place.encode(), _PLACE_AT + _PLACE.size
+        if start + len(octets) <= LEDGER_SLOT_OCTETS:
+            _PLACE.pack_into(self._buffer, _PLACE_AT, len(octets))
+            self._buffer[start : start + len(octets)] = octets
+
     @property
     def free(self) -> int:
         return len(self._free) + self._count - self._used
@@ -180,6 +189,14 @@ class Ledger:
         octets = (last - first + 1) * LEDGER_SLOT_OCTETS
         start = first * LEDGER_SLOT_OCTETS
         self._buffer[start : start + octets] = bytes(octets)
+
+
+def place_in(head: bytes) -> str:
+    """What `belongs_to` wrote into the first slot of a ledger; empty where this is none, or nobody did."""
+    if len(head) < LEDGER_SLOT_OCTETS or _HEADER.unpack_from(head)[0] != VERSION:
+        return ""
+    start, (length,) = _PLACE_AT + _PLACE.size, _PLACE.unpack_from(head, _PLACE_AT)
+    return head[start : start + length].decode("utf-8", "replace")
 
 
 class Keepsakes:

@@ -1,9 +1,6 @@
 """Gm as the configuration has it: the operator's policy, the association sets and the ways that their packets take."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
 
 from redoubt.config import AccessPolicy, Config, ConfigError, GmConfig
 from redoubt.cscf.pcscf.gm import Gm
@@ -13,39 +10,25 @@ from redoubt.gm.algorithms import Suite
 from redoubt.gm.allocation import Allocator
 from redoubt.gm.association_set import AssociationSet, Role, Usage
 from redoubt.gm.associations import Associations
-from redoubt.gm.ledger import Keepsakes, Ledger
+from redoubt.gm.ledger import Keepsakes
 from redoubt.gm.paths import Paths
 from redoubt.gm.reports import Reports
 from redoubt.gm.restart import resume
 from redoubt.gm.set_streams import SetStreams
 from redoubt.gm.states import Event
-from redoubt.limits import LEDGER_SLOT_OCTETS, LEDGER_SLOTS
+from redoubt.network.gm_memory import Kept, MemoryPlace, open_memory
 from redoubt.network.gm_paths import open_paths
 from redoubt.sip.protected import ProtectedStreams
 from redoubt.sip.service import Context, Service
 from redoubt.sip.stack import Stack
 from redoubt.sip.stack_wire import named
 from redoubt.transport.flow import Address
-from redoubt.transport.memory_file import MemoryFile, MemoryFileError
-
-
-@dataclass(slots=True)
-class _Kept:
-    """What outlives the process."""
-
-    memory: MemoryFile
-    ledger: Ledger | None = None
-
-    def close(self) -> None:
-        if self.ledger is None or self.ledger.is_empty:
-            self.memory.remove()
-        self.memory.close()
 
 
 class GmNode:
     """The P-CSCF's access security, open: its paths, its connections, what outlives it."""
 
-    def __init__(self, gm: Gm, paths: Paths, streams: SetStreams, kept: _Kept | None) -> None:
+    def __init__(self, gm: Gm, paths: Paths, streams: SetStreams, kept: Kept | None) -> None:
         self.gm = gm
         self._paths = paths
         self._streams = streams
@@ -84,13 +67,13 @@ class GmNode:
 
 
 async def open_gm(
-    context: Context, config: Config, stack: Stack, service: Service, memory: Path | None
+    context: Context, config: Config, stack: Stack, service: Service, memory: MemoryPlace | None
 ) -> GmNode | None:
     """Opens the paths; None where there is none. With `memory` the association sets of a former process go on. Raises
     ConfigError and OSError.
     """
     policy_of(config.gm, config.access.policy)  # the operator hears of it before anything is open
-    kept = _memory(context, memory) if memory is not None else None
+    kept = open_memory(context, memory) if memory is not None else None
     paths, opened = Paths(), False
     try:
         await open_paths(paths, context, config, stack.serves(service), goes_on=kept is not None)
@@ -106,7 +89,7 @@ async def open_gm(
     return node
 
 
-def _open(context: Context, config: Config, paths: Paths, kept: _Kept | None) -> GmNode:
+def _open(context: Context, config: Config, paths: Paths, kept: Kept | None) -> GmNode:
     policy = policy_of(config.gm, config.access.policy, paths.modes)
     associations = Associations(Role.NETWORK, paths)
     reports, streams = Reports(context.node, context.events, context.clock), SetStreams()
@@ -119,29 +102,14 @@ def _open(context: Context, config: Config, paths: Paths, kept: _Kept | None) ->
     if kept is not None:
         ways = [str(mode) for mode in paths.modes], [kernel.local for kernel in paths.kernel]
         whose = f"{config.p_cscf.uri} {config.gm.listen} {paths.own} {ways}"
-        kept.ledger = Ledger(kept.memory.mapping, whose, kept.memory.reserve)
-        taken = resume(kept.ledger, associations, admission, context.clock)
-        keepsakes = Keepsakes(kept.ledger)
+        ledger = kept.open_ledger(whose)
+        taken = resume(ledger, associations, admission, context.clock)
+        keepsakes = Keepsakes(ledger)
         if taken:
             context.notice("info", f"{len(taken)} association sets of a former process go on")
         for kernel in paths.kernel:
             kernel.settle()
     return GmNode(Gm(context, policy, associations, admission, keepsakes), paths, streams, kept)
-
-
-def memory_of(config: Config, directory: Path) -> Path | None:
-    """The file in memory that belongs to a state directory."""
-    digest = sha256(str(directory.resolve()).encode()).hexdigest()[:16]
-    return Path(config.gm.memory) / f"redoubt-gm-{digest}" if config.gm.memory else None
-
-
-def _memory(context: Context, path: Path) -> _Kept | None:
-    """Phones are served without it, too: they only have to register again when the process dies."""
-    try:
-        return _Kept(MemoryFile(path, (LEDGER_SLOTS + 1) * LEDGER_SLOT_OCTETS))
-    except (OSError, MemoryFileError) as fault:
-        context.notice("alarm", f"associations will end with this process: {fault}", "set [gm] memory, or empty it")
-        return None
 
 
 def policy_of(config: GmConfig, access: AccessPolicy, modes: tuple[Mode, ...] = (Mode.UDP_TUNNEL,)) -> AgreementPolicy:

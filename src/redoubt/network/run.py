@@ -30,7 +30,8 @@ from redoubt.network.border import Border
 from redoubt.network.configuration import from_tree
 from redoubt.network.diameter_nodes import DiameterNodes
 from redoubt.network.dispatch import Dispatch, Exit
-from redoubt.network.gm import GmNode, memory_of, open_gm
+from redoubt.network.gm import GmNode, open_gm
+from redoubt.network.gm_memory import MemoryPlace, memory_of
 from redoubt.network.media import anchoring_of, open_relay
 from redoubt.network.traced_cx import TracedCx, TracedCxClient
 from redoubt.sip.message import Request
@@ -63,7 +64,7 @@ class Network:
         self.rest: RestServer | None = None
         self.p_cscf: PCscf | None = None
         self.gm: GmNode | None = None
-        self._memory: Path | None = None
+        self._memory: MemoryPlace | None = None
         self.i_cscf: ICscf | None = None
         self.s_cscf: SCscf | None = None
         self.border: Border | None = None
@@ -112,14 +113,14 @@ class Network:
 
     @classmethod
     async def temporary(
-        cls, overrides: Mapping[str, Any] | None = None, *, events: EventStream | None = None, **more: Any
+        cls, overrides: Mapping[str, Mapping[str, Any]] | None = None, *, events: EventStream | None = None, **more: Any
     ) -> Self:
         """A whole network on loopback with ports that the system chooses, and a state directory that goes with it."""
         folder = tempfile.TemporaryDirectory(prefix="redoubt-")
         write_key_file(Path(folder.name) / Config().hss.key_file, create_key(SystemRandomness()))
         write_token_file(Path(folder.name) / Config().hss.rest_token_file, SystemRandomness())
         write_ring(Path(folder.name) / Config().ibcf.hiding_keys, new_ring(SystemRandomness(), 0.0))
-        tree: dict[str, Any] = {
+        tree: dict[str, dict[str, Any]] = {
             "p-cscf": {"listen": ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"], "core": ["udp:127.0.0.1:0"]},
             "i-cscf": {"listen": ["udp:127.0.0.1:0"]},
             "s-cscf": {"listen": ["udp:127.0.0.1:0"]},
@@ -128,7 +129,7 @@ class Network:
             "bgcf": {"listen": ["udp:127.0.0.1:0"]},
         }
         for section, options in (overrides or {}).items():
-            tree[section] = {**tree.get(section, {}), **options} if isinstance(options, Mapping) else options
+            tree[section] = {**tree.get(section, {}), **options}
         network = await cls.start(
             from_tree(tree), Path(folder.name), events=events, **more
         )  # a failed start's folder goes with it

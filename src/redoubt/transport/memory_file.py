@@ -8,6 +8,7 @@ import fcntl
 import mmap
 import os
 import stat
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class MemoryFile:
         self._reserved = 0
         with ExitStack() as unless_all_is_well:
             unless_all_is_well.callback(os.close, self._file)
-            self._check(path)
+            _check(self._file, path)
             size = max(os.fstat(self._file).st_size, octets)
             os.ftruncate(self._file, size)
             self.mapping = mmap.mmap(self._file, size)
@@ -59,19 +60,41 @@ class MemoryFile:
         """Nothing in it is worth keeping."""
         self._path.unlink(missing_ok=True)
 
-    def _check(self, path: Path) -> None:
-        found = os.fstat(self._file)
-        if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
-            raise MemoryFileError(f"{path} is no file of its own: remove it")
-        if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
-            raise MemoryFileError(f"{path} is open to other users: remove it")
-        kind = _file_system(found.st_dev)
-        if kind not in IN_MEMORY:
-            raise MemoryFileError(f"{path} is on {kind}, not in memory: use a path under /dev/shm")
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise MemoryFileError(f"{path} is in use by another process") from None
+
+def remove_if(path: Path, octets: int, is_waste: Callable[[bytes], bool]) -> bool:
+    """Removes a file that no process has, if that is said of the octets it begins with. What is not this user's file
+    alone, or can't be read, stays.
+    """
+    try:
+        file = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        _check(file, path)
+        if not is_waste(os.pread(file, octets, 0)) or not os.path.samestat(os.fstat(file), os.lstat(path)):
+            return False
+        path.unlink()
+        return True
+    except (OSError, MemoryFileError):
+        return False
+    finally:
+        os.close(file)
+
+
+def _check(file: int, path: Path) -> None:
+    """It is this user's file in memory, and from now on this process's. Raises MemoryFileError and OSError."""
+    found = os.fstat(file)
+    if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
+        raise MemoryFileError(f"{path} is no file of its own: remove it")
+    if found.st_uid != os.geteuid() or stat.S_IMODE(found.st_mode) & 0o077:
+        raise MemoryFileError(f"{path} is open to other users: remove it")
+    kind = _file_system(found.st_dev)
+    if kind not in IN_MEMORY:
+        raise MemoryFileError(f"{path} is on {kind}, not in memory: use a path under /dev/shm")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise MemoryFileError(f"{path} is in use by another process") from None
 
 
 def _file_system(device: int) -> str:
