@@ -113,14 +113,14 @@ class Network:
 
     @classmethod
     async def temporary(
-        cls, overrides: Mapping[str, Mapping[str, Any]] | None = None, *, events: EventStream | None = None, **more: Any
+        cls, overrides: Mapping[str, Any] | None = None, *, events: EventStream | None = None, **more: Any
     ) -> Self:
         """A whole network on loopback with ports that the system chooses, and a state directory that goes with it."""
         folder = tempfile.TemporaryDirectory(prefix="redoubt-")
         write_key_file(Path(folder.name) / Config().hss.key_file, create_key(SystemRandomness()))
         write_token_file(Path(folder.name) / Config().hss.rest_token_file, SystemRandomness())
         write_ring(Path(folder.name) / Config().ibcf.hiding_keys, new_ring(SystemRandomness(), 0.0))
-        tree: dict[str, dict[str, Any]] = {
+        tree: dict[str, Any] = {
             "p-cscf": {"listen": ["udp:127.0.0.1:0", "tcp:127.0.0.1:0"], "core": ["udp:127.0.0.1:0"]},
             "i-cscf": {"listen": ["udp:127.0.0.1:0"]},
             "s-cscf": {"listen": ["udp:127.0.0.1:0"]},
@@ -129,7 +129,7 @@ class Network:
             "bgcf": {"listen": ["udp:127.0.0.1:0"]},
         }
         for section, options in (overrides or {}).items():
-            tree[section] = {**tree.get(section, {}), **options}
+            tree[section] = {**tree.get(section, {}), **options} if isinstance(options, Mapping) else options
         network = await cls.start(
             from_tree(tree), Path(folder.name), events=events, **more
         )  # a failed start's folder goes with it
