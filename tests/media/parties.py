@@ -104,7 +104,7 @@ class World:
         return [event for event in self.events.recent if isinstance(event, Refused)]
 
     def is_empty(self) -> bool:
-        return not any(self.relay.table_sizes().values()) and not len(self.anchoring)
+        return not any(self.relay.table_sizes().values()) and not len(self.anchoring) and not self.anchoring._of_party
 
 
 def asks(method: str, body: bytes = b"", *, to_tag: str | None = None, from_tag: str = "a", cseq: int = 1) -> Request:

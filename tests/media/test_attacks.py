@@ -146,3 +146,36 @@ def test_a_party_behind_a_nat_can_not_lead_media_to_a_victim() -> None:
         await hang_up(world)
 
     simulated(script)
+
+
+def test_a_flood_from_a_party_itself_is_cut_to_what_media_has() -> None:
+    async def script(world: World) -> None:
+        alice, bob = await world.ear(ALICE), await world.ear(BOB)
+        call = await call_in(world, alice, bob)
+        for second in (1, 2):
+            for _ in range(6_000):
+                alice.speak(call.for_outside)
+            await asyncio.sleep(1.1)
+            assert len(bob.heard) == second * 5_000
+        (event,) = world.refusals()
+        assert "5000 packets a second" in event.why and event.source.startswith(ALICE)
+        await hang_up(world)
+
+    simulated(script)
+
+
+def test_a_phone_holds_ports_for_so_many_calls_and_no_more() -> None:
+    async def script(world: World) -> None:
+        world.outsider = Outsider("198.51.100.1", 4, "alice's phone")
+        to, _seen = answers(described(BOB, 6000))
+        for number in range(10):
+            got = await world.inward(asks("INVITE", described(ALICE, 5000), from_tag=f"t{number}"), to)
+            assert got is not None and got.status == (200 if number < 8 else 503)
+        world.outsider = Outsider("198.51.100.2", 4, "carol's phone")
+        got = await world.inward(asks("INVITE", described("198.51.100.2", 5000), from_tag="carol"), to)
+        assert got is not None and got.status == 200
+        bye, _seen = answers()
+        for tag in (*[f"t{number}" for number in range(8)], "carol"):
+            await world.inward(asks("BYE", from_tag=tag, to_tag="b", cseq=2), bye)
+
+    simulated(script)

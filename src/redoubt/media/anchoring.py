@@ -5,6 +5,8 @@ the one that leads out of it. Whatever goes along INVITE, 1xx, 2xx, ACK, PRACK a
 can't be is refused with an event. A description outside a session is taken out: nobody sends media by it.
 """
 
+from collections import Counter
+from collections.abc import Hashable
 from functools import partial
 
 from redoubt import limits
@@ -31,6 +33,7 @@ class Anchoring:
         self._context = context
         self._relay = relay
         self._calls: dict[Key, Call] = {}
+        self._of_party: Counter[Hashable] = Counter()  # calls at one time
 
     def __len__(self) -> int:
         """Dialogs whose media is anchored."""
@@ -64,12 +67,22 @@ class Anchoring:
             return await self._within(passage, call, key, next, exchange)
         if request.method not in ("INVITE", "UPDATE"):
             return await self._without(next, request, exchange)
-        call = Call(self._relay, request.call_id, side, self._context.enforces("media-gate"))
+        call = self._begin(request, side, outsider)
         try:
             return await passage.through(call, next, exchange)
         finally:
             if call.confirmed is None:
                 self.end(call)
+
+    def _begin(self, request: Request, side: Side, outsider: Outsider) -> Call:
+        """A call with no ports yet. Raises SipError 503."""
+        party = outsider.name
+        if party is not None and self._of_party[party] >= limits.MEDIA_CALLS_PER_PHONE:
+            raise SipError(503, "a phone has as many calls as it may have", "limits.MEDIA_CALLS_PER_PHONE")
+        call = Call(self._relay, request.call_id, side, self._context.enforces("media-gate"), party)
+        if party is not None:
+            self._of_party[party] += 1
+        return call
 
     async def _within(
         self, passage: "Passage", call: Call, key: Key, next: Service, exchange: Exchange
@@ -100,6 +113,10 @@ class Anchoring:
 
     def end(self, call: Call) -> None:
         """The call is over, whatever its dialogs are. Twice is once."""
+        if not call.is_over and call.party is not None:
+            self._of_party[call.party] -= 1
+            if not self._of_party[call.party]:
+                del self._of_party[call.party]
         call.close()
         for key in call.dialogs:
             if self._calls.get(key) is call:

@@ -5,6 +5,7 @@ ports: the latest that describes itself has them, and from the answer on the one
 to the caller only.
 """
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from redoubt.limits import MEDIA_DIALOGS_PER_CALL
@@ -23,11 +24,13 @@ class Outsider:
     """The party outside: a phone, or a partner's node.
 
     `host`: where its packets come from, if its descriptions are not to be believed, as of phones. `family`: the IP
-    version that it has; None: the first that the relay has outside.
+    version that it has; None: the first that the relay has outside. `name`: who it is, where it may have so many calls
+    as a phone has and no more.
     """
 
     host: str | None = None
     family: int | None = None
+    name: Hashable = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,9 @@ class Offer:
 class Call:
     """One call at the relay, with all its dialogs."""
 
-    def __init__(self, relay: Relay, call_id: str, caller: Side, gated: bool) -> None:
+    def __init__(self, relay: Relay, call_id: str, caller: Side, gated: bool, party: Hashable = None) -> None:
+        self.party = party
+        self.is_over = False
         self.session: RelaySession = relay.session(call_id)
         self.caller = caller
         self.dialogs: set[Key] = set()
@@ -107,6 +112,8 @@ class Call:
             self._open_gates()
 
     def close(self) -> None:
+        """Nothing of it passes any more."""
+        self.is_over = True
         self.session.close()
 
     # ---- inside

@@ -45,15 +45,18 @@ class End:
     dtls: bool = False
 
 
+Alarm = Callable[[str, Address], None]  # why, and of whom: at most once a leg and cause
+
+
 class Leg:
     """One socket of the relay."""
 
     __slots__ = (
-        "_alarm", "_begins", "_behind", "_named", "_window_ends", "any_source", "foreign", "held", "octets", "packets",
-        "passes", "socket", "source", "target", "twin",
+        "_alarm", "_begins", "_behind", "_named", "_quota_told", "_window_ends", "any_source", "foreign", "held",
+        "octets", "packets", "passes", "quota", "socket", "source", "target", "twin",
     )  # fmt: skip
 
-    def __init__(self, socket: MediaSocket, any_source: bool, alarm: Callable[["Leg", Address], None]) -> None:
+    def __init__(self, socket: MediaSocket, any_source: bool, alarm: Alarm) -> None:
         self.socket = socket
         self.twin = self
         self.source: Any = None  # whose packets are taken
@@ -62,7 +65,9 @@ class Leg:
         self.any_source = any_source
         self.packets = self.octets = 0  # that went on
         self.foreign = 0  # of third parties
-        self.held = 0  # that came before the answer, during hold, or too long
+        self.held = 0  # that came before the answer, during hold, too long or too many
+        self.quota = limits.MEDIA_PACKETS_PER_S  # `packets` may rise to this
+        self._quota_told = False
         self._alarm = alarm
         self._named: Address | None = None
         self._behind: str | None = None
@@ -77,6 +82,9 @@ class Leg:
         twin = self.twin
         if not self.passes or twin.target is None or len(packet) > limits.MEDIA_PACKET_OCTETS:
             self.held += 1
+            return
+        if self.packets >= self.quota:
+            self._too_many(source)
             return
         self.packets += 1
         self.octets += len(packet)
@@ -108,8 +116,14 @@ class Leg:
             return True
         self.foreign += 1
         if self.foreign == 1:
-            self._alarm(self, source[:2])
+            self._alarm("a packet came from an address that nobody named in signalling", source[:2])
         return self.any_source
+
+    def _too_many(self, source: Any) -> None:
+        self.held += 1
+        if not self._quota_told:
+            self._quota_told = True
+            self._alarm(f"more than {limits.MEDIA_PACKETS_PER_S} packets a second of one stream", source[:2])
 
     def _is_first_of(self, packet: bytes, source: Any) -> bool:
         """Behind a NAT: the first packet of the stream from the host of the signalling, soon after it."""
@@ -125,7 +139,7 @@ class Leg:
 class Stream:
     """The four legs of one m= line: RTP and RTCP towards either side."""
 
-    def __init__(self, pairs: dict[Side, Pair], any_source: bool, alarm: Callable[[Leg, Address], None]) -> None:
+    def __init__(self, pairs: dict[Side, Pair], any_source: bool, alarm: Alarm) -> None:
         self.pairs = pairs
         self.legs = {
             side: (Leg(rtp, any_source, alarm), Leg(rtcp, any_source, alarm)) for side, (rtp, rtcp) in pairs.items()

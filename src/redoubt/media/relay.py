@@ -10,13 +10,13 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from redoubt import limits
 from redoubt.config.interconnect import MediaConfig
-from redoubt.media.legs import Leg, Side, Stream
+from redoubt.media.legs import Side, Stream
 from redoubt.media.ports import NoPort, Ports
 from redoubt.sip.errors import SipError
 from redoubt.sip.service import Context
 from redoubt.transport.flow import Address
 
-SWEEPS_PER_IDLE = 4
+SWEEP_S = 1.0  # in which quotas of packets are counted
 PRIVILEGED_PORTS = range(1024)  # services live there; no media does
 
 UNICAST = (IPv6Network("2000::/3"), IPv6Network("fc00::/7"))  # RFC 4291 2.4, RFC 4193
@@ -57,14 +57,17 @@ class RelaySession:
     def stream(self, place: int) -> Stream | None:
         return self.streams[place] if place < len(self.streams) else None
 
-    @property
-    def packets(self) -> int:
-        """That went on, either way."""
-        return sum(leg.packets for stream in self.streams if stream is not None for leg in stream.all_legs())
-
     def is_idle(self, now: float, idle_s: float) -> bool:
-        """No packet for so long; of a call that rings or is on hold, none for as long as calls last."""
-        counted = self.packets
+        """No packet for so long; of a call that rings or is on hold, none for as long as calls last.
+
+        Asked once a second, it grants each leg the packets of the next.
+        """
+        counted = 0
+        for stream in self.streams:
+            if stream is not None:
+                for leg in stream.all_legs():
+                    counted += leg.packets
+                    leg.quota = leg.packets + limits.MEDIA_PACKETS_PER_S
         if counted != self._counted:
             self._counted, self._moved_at = counted, now
             return False
@@ -154,8 +157,7 @@ class Relay:
                 self._ports.give_back(inside)
             raise SipError(503, f"no media ports: {error}", "[media] ports") from error
 
-        def alarm(_leg: Leg, source: Address) -> None:
-            why = "a packet came from an address that nobody named in signalling"
+        def alarm(why: str, source: Address) -> None:
             place = f"{source[0]}:{source[1]}"
             self._context.refused(0, why, "requirement row 103", method="RTP", call_id=session.call_id, source=place)
 
@@ -184,7 +186,7 @@ class Relay:
     # ---- idle sessions
 
     def _sweep_later(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(self._idle_s / SWEEPS_PER_IDLE, self._sweep)
+        self._timer = asyncio.get_running_loop().call_later(SWEEP_S, self._sweep)
 
     def _sweep(self) -> None:
         now = asyncio.get_running_loop().time()

@@ -55,7 +55,8 @@ class AccessMedia:
 
     def _outsider(self, flow: Flow) -> Outsider:
         host = self._outer(flow)
-        return Outsider(host, 6 if ":" in host else 4)
+        who = next((binding.sender for binding in self._bindings.of_flow(flow)), None)
+        return Outsider(host, 6 if ":" in host else 4, who)
 
     def _outer(self, flow: Flow) -> str:
         """The address that the phone's packets come from, outside of any tunnel."""
