@@ -1,16 +1,25 @@
 """The DNS client against name servers on loopback (RFC 3263, RFC 5452, RFC 7858, RFC 8945, requirement row 114)."""
 
 import asyncio
+import base64
+import ssl
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import dns.flags
+import dns.message
+import dns.tsig
 import pytest
+import trustme
 from tests.ndm.name_server import NameServer, reply, zone
 
+from redoubt.config.base import ConfigError
+from redoubt.config.interconnect import DnsConfig
 from redoubt.events import EventStream, Notice
 from redoubt.ndm.dns import DnsClient
 from redoubt.ndm.dns_exchange import NameServer as At
+from redoubt.ndm.dns_servers import MachineDns, dns_of
 from redoubt.sip.dns_records import LookupFailed, Naptr, Srv
 from redoubt.sip.service import Context
 from redoubt.sources import Clock, SeededRandomness
@@ -149,6 +158,122 @@ async def test_the_word_of_a_server_that_others_could_have_changed_is_not_believ
     asking = client(server)
     try:
         assert not (await asking.naptr("home1.net")).authentic
+    finally:
+        asking.close()
+        server.close()
+
+
+KEY = dns.tsig.Key("partner.", b"0123456789abcdef0123456789abcdef", dns.tsig.HMAC_SHA256)
+
+
+async def test_behind_a_shared_key_the_servers_word_counts_and_an_unsigned_answer_does_not() -> None:
+    server = await NameServer.open(zone(HOME, flags=dns.flags.AD), keyring=KEY)
+    asking, stranger = client(server, key=KEY), client(server, key=dns.tsig.Key("partner.", b"x" * 32))
+    try:
+        assert (await asking.naptr("home1.net")).authentic
+        server.answering = unsigned
+        with pytest.raises(LookupFailed):
+            await asking.srv("_sips._tcp.home1.net")
+        server.keyring = {KEY.name: KEY}
+        with pytest.raises(LookupFailed):
+            await stranger.naptr("home1.net")
+    finally:
+        for each in (asking, stranger, server):
+            each.close()
+
+
+def unsigned(query: dns.message.Message) -> bytes:
+    """The right answer without the signature that its question has."""
+    plain = dns.message.make_query(query.question[0].name, query.question[0].rdtype, id=query.id)
+    wire: bytes = zone(HOME, flags=dns.flags.AD)(plain).to_wire()  # type: ignore[union-attr]
+    return wire
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> tuple[trustme.CA, str]:
+    made = trustme.CA()
+    made.cert_pem.write_to_path(tmp_path / "ca.pem")
+    return made, str(tmp_path / "ca.pem")
+
+
+def shown(authority: trustme.CA, *names: str) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(*names).configure_cert(context)
+    return context
+
+
+async def test_behind_tls_the_servers_word_counts_if_it_proves_its_name(authority: tuple[trustme.CA, str]) -> None:
+    server = await NameServer.open(zone(HOME, flags=dns.flags.AD), ssl=shown(authority[0], "dns.home1.net"))
+    place = f"tls:127.0.0.1:{server.address[1]}"
+    asking = dns_of(context(), DnsConfig(servers=(place,), tls_name="dns.home1.net", authority=authority[1]))
+    fooled = dns_of(context(), DnsConfig(servers=(place,), tls_name="dns.other.net", authority=authority[1]))
+    try:
+        assert (await asking.naptr("home1.net")).authentic
+        assert (await asking.srv("_sips._tcp.home1.net")).authentic
+        with pytest.raises(LookupFailed, match="other"):
+            await fooled.naptr("home1.net")
+        assert len(server.asked) == 2
+        assert {transport for transport, _name, _kind in server.asked} == {"tcp"}
+    finally:
+        for each in (asking, fooled, server):
+            each.close()
+
+
+async def test_a_connection_that_went_away_is_opened_again(authority: tuple[trustme.CA, str]) -> None:
+    server = await NameServer.open(zone(HOME), ssl=shown(authority[0], "127.0.0.1"))
+    place = f"tls:127.0.0.1:{server.address[1]}"
+    asking = dns_of(context(), DnsConfig(servers=(place,), authority=authority[1]))
+    assert isinstance(asking, DnsClient)
+    try:
+        await asking.naptr("home1.net")
+        for each in asking._askings:
+            each.close()
+        assert (await asking.srv("_sips._tcp.home1.net")).values
+    finally:
+        asking.close()
+        server.close()
+
+
+async def test_without_servers_the_machines_are_asked_and_nothing_is_authentic() -> None:
+    asking = dns_of(context(), DnsConfig())
+    assert isinstance(asking, MachineDns)
+    found = await asking.addresses("localhost")
+    assert "127.0.0.1" in found.values
+    assert not found.authentic
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({"servers": ("tcp:127.0.0.1:53",)}, "not TRANSPORT:HOST:PORT"),
+        ({"servers": ("udp:127.0.0.1:53",), "tsig_name": "k."}, "belong together"),
+        ({"servers": ("udp:127.0.0.1:53",), "tsig_name": "k.", "tsig_file": "SHORT"}, "16 octets"),
+        ({"servers": ("udp:127.0.0.1:53",), "tsig_name": "k.", "tsig_file": "BAD"}, "no base64"),
+        ({"servers": ("tls:127.0.0.1:853",), "authority": "NONE"}, "authority"),
+        ({"anchors": "NONE"}, "anchors"),
+        ({"anchors": "BAD"}, "anchors"),
+    ],
+)
+async def test_what_is_wrong_in_the_configuration_is_said_at_start(
+    more: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "SHORT").write_text(base64.b64encode(b"short").decode())
+    (tmp_path / "BAD").write_text("no such thing ***")
+    written = {
+        name: str(tmp_path / value) if name in ("tsig_file", "authority", "anchors") else value
+        for name, value in more.items()
+    }
+    with pytest.raises(ConfigError, match=says):
+        dns_of(context(), DnsConfig(**written))
+
+
+@pytest.mark.parametrize("junk", [b"\xc0\x0c" * 40, bytes(range(256)) * 4, b"\0\x01" * 30])
+async def test_junk_in_an_answer_harms_nobody(junk: bytes) -> None:
+    server = await NameServer.open(lambda query: query.id.to_bytes(2, "big") + b"\x81\x80\0\x01\0\x01\0\0\0\0" + junk)
+    asking = client(server)
+    try:
+        with pytest.raises(LookupFailed):
+            await asking.naptr("home1.net")
     finally:
         asking.close()
         server.close()

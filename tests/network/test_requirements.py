@@ -14,7 +14,7 @@ from .test_attacks import ATTACKS
 ROOT = Path(__file__).parents[2]
 TABLE = (ROOT / "docs" / "requirements.md").read_text()
 NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", TABLE)))
-ROWS = [*range(1, 48), 59, 61, 62, *range(65, 79), *range(91, 97), 100, *range(103, 113)]
+ROWS = [*range(1, 48), 59, 61, 62, *range(65, 79), *range(91, 97), 100, *range(103, 115), 116]
 
 
 @cache
@@ -39,7 +39,7 @@ def test_a_row_of_the_requirements_has_a_test(row: int) -> None:
 def test_every_protection_has_its_attack() -> None:
     folder, media = ROOT / "tests" / "diameter", ROOT / "tests" / "media" / "test_attacks.py"
     border = ROOT / "tests" / "border" / "test_attacks.py"
-    gm = Path(__file__).with_name("test_gm_attacks.py")
-    places = (folder / "test_attacks.py", folder / "test_cx.py", gm, media, border)
+    gm, names = Path(__file__).with_name("test_gm_attacks.py"), ROOT / "tests" / "ndm" / "test_dns_attacks.py"
+    places = (folder / "test_attacks.py", folder / "test_cx.py", gm, media, border, names)
     elsewhere = "".join(place.read_text() for place in places)
     assert {*ATTACKS, *re.findall(r'@against\("([\w-]+)"', elsewhere)} == set(PROTECTIONS)

@@ -92,7 +92,7 @@ class Asking:
         padding = TLS_PADDING if self.server.transport == "tls" else 0
         question = dns.message.make_query(
             self._spelt(name), kind, use_edns=0, payload=limits.DNS_UDP_OCTETS, want_dnssec=self._validates,
-            id=self._draw() if self._is_guarded else 0, pad=padding,
+            id=self._draw(), pad=padding,
         )  # fmt: skip
         question.flags |= dns.flags.AD  # RFC 6840 5.7: please say whether it is authentic
         if self.server.key is not None:
@@ -142,7 +142,8 @@ class Asking:
     async def _by_datagram(self, question: Message) -> tuple[Message | None, bool]:
         """The answer, and without one whether to ask by TCP: because it was cut off, or because somebody forges."""
         loop = asyncio.get_running_loop()
-        waiting = _Datagrams(lambda data: self._read(question, data), loop.create_future())
+        guesses = limits.DNS_MISFITS if self._is_guarded else 1 << 16
+        waiting = _Datagrams(lambda data: self._read(question, data), loop.create_future(), guesses)
         transport = await self._endpoint(waiting)
         try:
             self._send(transport, question.to_wire())
@@ -152,7 +153,7 @@ class Asking:
             answer = None
         finally:
             transport.close()
-        if waiting.rejected:
+        if waiting.rejected and self._is_guarded:
             self._context.notice(
                 "warning",
                 f"{waiting.rejected} datagrams answered a question to {self.server} that they did not fit",
@@ -214,8 +215,11 @@ class Asking:
 class _Datagrams(asyncio.DatagramProtocol):
     """Waits for the one datagram that fits, and counts those that do not."""
 
-    def __init__(self, read: Callable[[bytes], Message | None], answer: "asyncio.Future[Message | None]") -> None:
+    def __init__(
+        self, read: Callable[[bytes], Message | None], answer: "asyncio.Future[Message | None]", guesses: int
+    ) -> None:
         self._read = read
+        self._guesses = guesses
         self.answer = answer
         self.rejected = 0
 
@@ -227,7 +231,7 @@ class _Datagrams(asyncio.DatagramProtocol):
             self.answer.set_result(message)
             return
         self.rejected += 1
-        if self.rejected >= limits.DNS_MISFITS:
+        if self.rejected >= self._guesses:
             self.answer.set_result(None)
 
     def error_received(self, error: Exception) -> None:
