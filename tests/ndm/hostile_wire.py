@@ -16,7 +16,7 @@ from pathlib import Path
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 ALL_PROTOCOLS, OUTGOING = 3, 4
-SIOCETHTOOL, SET_TX_CHECKSUMS = 0x8946, 0x17
+SIOCGIFHWADDR, SIOCETHTOOL, SET_TX_CHECKSUMS = 0x8927, 0x8946, 0x17
 IPV4 = 0x0800
 UDP, TCP, ESP, ICMP = 17, 6, 50, 1
 ENDS = {"a": ("192.0.2.1", "10.1.0.1"), "b": ("192.0.2.2", "10.2.0.1")}  # outside, inside
@@ -160,7 +160,7 @@ class Operators:
             )
             with inside(name):
                 _compute_checksums("eth0")
-                self.macs[side] = bytes.fromhex(Path("/sys/class/net/eth0/address").read_text().replace(":", ""))
+                self.macs[side] = _mac("eth0")
         self.wire = Wire(self.between)
 
     def frame(self, to: str, packet: bytes) -> bytes:
@@ -172,6 +172,11 @@ class Operators:
         """Loads nftables rules in a host, as `nft -f` does."""
         command = ["ip", "netns", "exec", self.names[side], "nft", "-f", "-"]
         subprocess.run(command, input=rules, text=True, check=True, capture_output=True)
+
+    def unfiltered(self) -> None:
+        """No host has rules."""
+        for name in self.names.values():
+            subprocess.run(["ip", "netns", "exec", name, "nft", "flush", "ruleset"], check=True)
 
     def udp(self, side: str, address: tuple[str, int]) -> socket.socket:
         """A UDP socket of a host."""
@@ -211,6 +216,11 @@ def udp_packet(source: tuple[str, int], target: tuple[str, int], payload: bytes)
 def _ip(*commands: str) -> None:
     for command in commands:
         subprocess.run(["ip", *command.split()], check=True)
+
+
+def _mac(device: str) -> bytes:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        return fcntl.ioctl(made, SIOCGIFHWADDR, struct.pack("40s", device.encode()))[18:24]
 
 
 def _compute_checksums(device: str) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 
 from tests.peers.strongswan import Strongswan, strongswan
 
+from redoubt.config import Config
 from redoubt.config.interconnect import GatewayConfig
 from redoubt.events import Event, EventStream, Notice, Refused
 from redoubt.ndm.gateways import Gateways
 from redoubt.ndm.tunnel import TunnelRow
+from redoubt.network.firewall import ruleset
 from redoubt.sip.service import Context
 from redoubt.sources import Clock, SystemRandomness
 
@@ -82,6 +84,9 @@ class Side:
         return "\n".join(map(str, self.events)) + "\n" + "\n".join(self.charon.said().splitlines()[-30:])
 
 
+FALLS_SOON = ("retransmit_tries = 3", "retransmit_tries = 1")  # a silent partner is given up after 2.5 s instead of 8
+
+
 class Tunnels:
     """Both sides."""
 
@@ -91,6 +96,12 @@ class Tunnels:
     def begin(self, a: dict[str, Any] | None = None, b: dict[str, Any] | None = None, **both: Any) -> None:
         self.a.begin(**both, **(a or {}))
         self.b.begin(**both, **(b or {}))
+
+    def filtered(self, *sides: str) -> None:
+        """These hosts follow the rules that Redoubt writes."""
+        for side in (self.a, self.b):
+            if side.side in sides:
+                self.hosts.firewall(side.side, ruleset(Config(gateways=(side.config(),))))
 
     async def stand(self) -> None:
         await until(lambda: self.a.stands and self.b.stands, self.why)
@@ -111,6 +122,7 @@ async def until(holds: Callable[[], Any], why: Callable[[], str] = str, within_s
 async def tunnels(hosts: Operators, folder: Path, *changes: tuple[str, str]) -> AsyncIterator[Tunnels]:
     """Both gateways' charons run; `begin` has Redoubt drive them."""
     hosts.wire.forget()
+    hosts.unfiltered()
     async with AsyncExitStack() as stack:
         sides = []
         for side in "ab":

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from tests.ndm.hostile_wire import inside, may_make_networks
 
 from redoubt.cli import main
 from redoubt.config import ConfigError
@@ -26,7 +27,6 @@ from redoubt.network.openings import Audience
 from redoubt.network.run import Network
 from redoubt.network.vantage import Vantage
 from redoubt.sources import SeededRandomness
-from tests.ndm.hostile_wire import inside, may_make_networks
 
 ACCESS, BORDER, CORE = "192.0.2.1", "198.51.100.1", "10.1.0.1"
 AT = f"udp:{ACCESS}:5060"

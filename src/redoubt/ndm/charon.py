@@ -4,6 +4,7 @@ Its list of associations says what stands; it is read at each of its events and 
 """
 
 import asyncio
+import contextlib
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -74,15 +75,16 @@ class Charon:
                 opened.append(await Vici.open(self._path))
             control, events = opened
             watching = asyncio.get_running_loop().create_task(self._watch(events))
+            watching.add_done_callback(lambda _: self._wake.set())
             await self._load(control)
             while not watching.done():
                 self._wake.clear()
                 await self._look(control)
                 await self._set_up(control)
-                wake = asyncio.ensure_future(self._wake.wait())
                 pause_s = SETTLED_S if any(tunnel.is_settling for tunnel in self._tunnels.values()) else POLL_S
-                await asyncio.wait((wake, watching), timeout=pause_s, return_when=asyncio.FIRST_COMPLETED)
-                wake.cancel()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._wake.wait()
             await watching
         finally:
             if watching is not None:

@@ -95,6 +95,7 @@ class Tunnel:
         self._told: dict[str, float] = {}
         self._ike: dict[str, Any] = {}
         self._carrying: dict[str, dict[str, Any]] = {}  # by charon's number
+        self._known: dict[str, dict[str, Any]] = {}  # with those that have ended, while charon keeps them
         self._ended = Carried()  # by associations that are no more
 
     @property
@@ -117,18 +118,18 @@ class Tunnel:
         self._ike = next((one for one in associations if one["state"] in AUTHENTICATED), {}) or next(
             iter(associations), {}
         )
-        now = {
+        known = {
             child["uniqueid"]: child
             for one in associations
             if one["state"] in AUTHENTICATED
             for child in one.get("child-sas", {}).values()
-            if child["state"] in CARRYING
         }
+        now = {number: child for number, child in known.items() if child["state"] in CARRYING}
         if self._carrying and now.keys() - self._carrying.keys():
             self._renewals += 1
-        for number in self._carrying.keys() - now.keys():
-            self._ended += _carried(self._carrying[number])
-        self._carrying = now
+        for number in self._known.keys() - known.keys():
+            self._ended += _carried(self._known[number])
+        self._known, self._carrying = known, now
         clock = self._context.clock.now()
         self._seen_at = (clock if self._seen_at is None else self._seen_at) if now else None
         if self._seen_at is not None and not self.stands and clock - self._seen_at >= SETTLED_S:
@@ -156,7 +157,7 @@ class Tunnel:
 
     def row(self) -> TunnelRow:
         config, carried = self.config, self._ended
-        for child in self._carrying.values():
+        for child in self._known.values():
             carried += _carried(child)
         newest = max(self._carrying.values(), key=lambda child: int(child["uniqueid"]), default={})
         return TunnelRow(
