@@ -5,10 +5,11 @@ outside all failures are alike, a packet that leads to nothing; inside, each rea
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
 from struct import Struct
 from typing import Protocol
+
+import msgspec
 
 from redoubt.gm.transforms import HEADER_OCTETS, Transform
 from redoubt.limits import ESP_REPLAY_WINDOW
@@ -76,8 +77,7 @@ class ReplayWindow:
             self.highest = sequence
 
 
-@dataclass(slots=True)
-class Traffic:
+class Traffic(msgspec.Struct, gc=False):
     """What one association carried and refused."""
 
     packets: int = 0
