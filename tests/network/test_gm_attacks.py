@@ -250,30 +250,40 @@ async def injection_with_a_forged_source(net: Field, on: bool) -> bool:
 # ---- exhaustion
 
 
+@against("gm-half-open")
+async def strangers_fill_the_table(net: Field, _on: bool) -> bool:
+    """One address registers in the names of more users than any NAT has behind it: each costs keys, SPIs and ports."""
+    flood = await net.phone("carol")
+    flood.adjust = _another_stranger(flood)
+    for _ in range(HALF_OPEN_SETS_PER_SOURCE + 40):
+        request = flood.registration._request(600, first_authorization(flood.identity))
+        request.add("Require", "sec-agree")
+        request.add("Proxy-Require", "sec-agree")
+        assert (await flood.line.send(request, way=flood.line.flow)).status == 401
+    return len(net.sets("u")) > HALF_OPEN_SETS_PER_SOURCE
+
+
+def _another_stranger(flood: Phone) -> Callable[[Request], None]:
+    numbers = iter(range(10_000))
+
+    def another(request: Request) -> None:
+        number = next(numbers)
+        credentials = request.need(AUTHORIZATION)
+        request.put(AUTHORIZATION, credentials.with_param("username", f"u{number}@{flood.identity.realm}"))
+        request.set("To", f"<sip:u{number}@{flood.identity.realm}>")
+        request.set("From", f"<sip:u{number}@{flood.identity.realm}>;tag=1")
+        request.set("Call-ID", f"flood-{number}")
+        request.put(CONTACT, NameAddr.parse(f"<sip:u{number}@127.0.0.1:{20_000 + number}>"))
+        ends = Ends(10_000 + 2 * number, 10_001 + 2 * number, 40_000 + number, 20_000 + number)
+        request.put(SECURITY_CLIENT, *client_list(GmOptions().policy, ends))
+
+    return another
+
+
 async def test_registers_of_strangers_without_end_leave_registered_phones_their_associations() -> None:
     async with field() as net:
         alice, bob = await net.registered("alice"), await net.registered("bob")
-        flood = await net.phone("carol")
-        numbers = iter(range(10_000))
-
-        def another(request: Request) -> None:
-            number = next(numbers)
-            credentials = request.need(AUTHORIZATION)
-            request.put(AUTHORIZATION, credentials.with_param("username", f"u{number}@{flood.identity.realm}"))
-            request.set("To", f"<sip:u{number}@{flood.identity.realm}>")
-            request.set("From", f"<sip:u{number}@{flood.identity.realm}>;tag=1")
-            request.set("Call-ID", f"flood-{number}")
-            contact = NameAddr.parse(f"<sip:u{number}@127.0.0.1:{20_000 + number}>")
-            request.put(CONTACT, contact)
-            ends = Ends(10_000 + 2 * number, 10_001 + 2 * number, 40_000 + number, 20_000 + number)
-            request.put(SECURITY_CLIENT, *client_list(GmOptions().policy, ends))
-
-        flood.adjust = another
-        for _ in range(HALF_OPEN_SETS_PER_SOURCE + 40):
-            request = flood.registration._request(600, first_authorization(flood.identity))
-            request.add("Require", "sec-agree")
-            request.add("Proxy-Require", "sec-agree")
-            assert (await flood.line.send(request, way=flood.line.flow)).status == 401
+        assert not await strangers_fill_the_table(net, True)
         assert net.states("u") == ["temporary"] * HALF_OPEN_SETS_PER_SOURCE
         assert (net.states("alice"), net.states("bob")) == (["in use"], ["in use"])
         assert (await alice.message(bob.identity.impu, SECRET)).status == 200

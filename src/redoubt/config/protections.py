@@ -32,6 +32,7 @@ PROTECTIONS = {
     "dns-source": "a DNS answer comes from whom was asked, to a port, with an identifier and in letters drawn for it",
     "flow-token": "a flow token carries a MAC (RFC 5626 5.2)",
     "gm-answer": "where access is by IPsec, the answer to a challenge counts on its own association (TS 33.203 6.1.5)",
+    "gm-half-open": "attempts that proved nothing have ceilings, of a source and in all (requirement row 47)",
     "gm-responses": "a response to a protected request comes protected by the same phone's keys (TS 33.203 7.1)",
     "gm-sender": "address and private identity of a request are those of its association (TS 33.203 7.1)",
     "gm-verify": "the security agreement is repeated under its own protection and compared (RFC 3329 2.3.1)",

@@ -9,6 +9,7 @@ from redoubt.gm.association_set import AssociationSet
 from redoubt.limits import HALF_OPEN_SETS, HALF_OPEN_SETS_PER_SOURCE
 
 Waiting = dict[AssociationSet, None]  # oldest first
+WITHOUT_CEILING = 2**62  # to show what happens then
 
 
 class HalfOpen:

@@ -10,6 +10,7 @@ from redoubt.gm.algorithms import Suite
 from redoubt.gm.allocation import Allocator
 from redoubt.gm.association_set import AssociationSet, Role, Usage
 from redoubt.gm.associations import Associations
+from redoubt.gm.half_open import WITHOUT_CEILING, HalfOpen
 from redoubt.gm.ledger import Keepsakes
 from redoubt.gm.paths import Paths
 from redoubt.gm.reports import Reports
@@ -97,7 +98,8 @@ def _open(context: Context, config: Config, paths: Paths, kept: Kept | None) -> 
     paths.report_to(associations.received, lambda worn: associations.ended(worn, Event.EXHAUSTED), reports.refused)
     first, last = config.gm.client_ports
     allocator = Allocator(context.randomness, config.gm.server_ports, range(first, last + 1))
-    admission = Admission(associations, allocator, policy)
+    half_open = HalfOpen() if context.enforces("gm-half-open") else HalfOpen(WITHOUT_CEILING, WITHOUT_CEILING)
+    admission = Admission(associations, allocator, policy, half_open)
     keepsakes = None
     if kept is not None:
         ways = [str(mode) for mode in paths.modes], [kernel.local for kernel in paths.kernel]
