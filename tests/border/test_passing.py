@@ -1,5 +1,6 @@
 """Requests pass the border both ways, and find their way back (TS 24.229 5.10.2, 5.10.3)."""
 
+from redoubt.config.interconnect import PartnerConfig
 from redoubt.sip.message import Request, Response
 
 from .edge import OTHER, PEER, VIAS, Edge, from_partner, invite, tls
@@ -61,6 +62,20 @@ async def test_an_inside_request_in_a_dialog_goes_to_the_partner_whom_our_own_en
     await edge.leave(invite("sip:bob@203.0.113.9:5062", *routes, method="BYE", to_="<sip:bob@home2.net>;tag=t2"))
     assert edge.outside.last.all("Route") == [f"<sip:{OTHER};lr>"]
     assert edge.partners.named(PEER.name) is not None
+
+
+async def test_a_third_network_is_reached_through_this_one_only_where_the_agreement_says_so() -> None:
+    three = PartnerConfig(name="three", domains=("home3.net",))
+    hub = PartnerConfig(name="hub", domains=("hub.net",), transit_to=("*",))
+    for transit_for, status in ((("three",), 200), (("hub",), 403), ((), 403)):
+        two = PartnerConfig(name="two", domains=(OTHER,), transit_for=transit_for)
+        edge = Edge(partners=(two, three, hub))
+        assert (await edge.enter(from_partner("sip:carol@home3.net"))).status == status
+        assert not edge.inside.came or not edge.inside.last.has("Route"), "the next function sends it out again"
+        assert (await edge.enter(from_partner("sip:alice@home1.net"))).status == 200
+        assert edge.inside.last.all("Route") == ["<sip:home1.net;lr>"]
+        await edge.leave(invite("sip:x@far.example"))
+        assert edge.outside.last.all("Route") == ["<sip:hub.net;lr>"], "through the hub"
 
 
 async def test_a_visitor_registers_and_calls_along_the_way_that_its_home_hides() -> None:

@@ -155,7 +155,7 @@ class Crossing:
     ) -> None:
         self._b2bua = b2bua
         self._came = came
-        self._partner = partner
+        self.partner = partner
         self._method = request.method
         self._kept = {each: request.all(each) for each in ("Via", "From", "Call-ID", "CSeq", "Record-Route")}
         self._to = request.to
@@ -256,7 +256,7 @@ class Crossing:
                 return dialog
         leg = self._far
         far = Leg(leg.call_id, leg.ours, leg.theirs.with_param("tag", tag), "", (), leg.sent, dict(leg.numbers))
-        dialog = Dialog(self._partner, {self._came: self._near_of(tag), self._came.other: far})
+        dialog = Dialog(self.partner, {self._came: self._near_of(tag), self._came.other: far})
         self._early.append(dialog)
         return dialog
 
@@ -264,8 +264,8 @@ class Crossing:
 
     def _within(self, request: Request) -> Dialog:
         dialog = self._b2bua.find(self._came, request)
-        if dialog is None or dialog.partner is not self._partner:
-            raise SipError(481, f"{self._partner.name}: a request in a dialog that is not known here", CLAUSE)
+        if dialog is None or dialog.partner is not self.partner:
+            raise SipError(481, f"{self.partner.name}: a request in a dialog that is not known here", CLAUSE)
         near, far = dialog.legs[self._came], dialog.legs[self._came.other]
         if self._method in REFRESHING and (target := _target(request)):
             near.target = target

@@ -27,7 +27,7 @@ from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import MANDATORY, Request, Response
 from redoubt.sip.reasons import REASONS
 from redoubt.sip.service import Answer, Context, Exchange, OnResponse, Service, forward
-from redoubt.sip.uri import SipUri, Uri, parse_uri
+from redoubt.sip.uri import SipUri, Uri, is_ip_address, parse_uri
 
 EXIT = "TS 24.229 5.10.2"
 ENTRY = "TS 24.229 5.10.3"
@@ -211,18 +211,26 @@ class Ibcf:
             return
         uri = request.request_uri
         if self._context.enforces("border-route"):
-            if self._topology.is_node(_host(uri)):
-                raise SipError(403, f"{partner.name} names a node of this network", ENTRY)
             if in_dialog:
                 raise SipError(481, f"{partner.name}: a request in a dialog that did not begin here", ENTRY)
+            host = _host(uri)  # nodes, names that none has and addresses are all what an unknown user's domain is
+            if host and (self._topology.is_node(host) or is_ip_address(host)):
+                raise SipError(404, f"{partner.name} asks for {host}, which is no domain of users", ENTRY)
         foreign = [one.uri for one in request.every(ROUTE) if _host(one.uri) != self._realm]
         for hop in foreign:
-            self._demand_transit(self._partners.to(_host(hop)), partner, _host(hop))
+            self._demand_transit(self._beyond(hop, partner), partner, _host(hop))
         if not foreign:
             request.remove("Route")
-            target = self._partners.to(_host(uri))
+            target = self._beyond(uri, partner)
             if target is not None:
                 self._demand_transit(target, partner, _host(uri))
+
+    def _beyond(self, uri: Uri, partner: Partner) -> Partner | None:
+        """Whose a foreign domain is; by way of a hub of ours only for those who may use it."""
+        host = _host(uri)
+        if not host or host == self._realm or self._topology.is_own(uri):
+            return None
+        return self._partners.owner(host) or (self._partners.to(host) if partner.config.transit_for else None)
 
     def _demand_transit(self, target: Partner | None, partner: Partner, host: str) -> None:
         """Nobody reaches others through this network, or a node inside, but as the agreement says (`transit-for`)."""
@@ -237,7 +245,7 @@ class Ibcf:
         """Initial requests and REGISTER go to the I-CSCF, others along the Route that a token of ours held."""
         if passage.is_known or request.has("Route") or request.to.tag is not None:
             return
-        if self._partners.to(_host(request.request_uri)) is None:
+        if self._beyond(request.request_uri, passage.partner) is None:
             request.push("Route", f"<sip:{self._realm};lr>")
 
     # ---- both

@@ -112,7 +112,7 @@ class Trust:
         changes: dict[str, str | None] = {"icid_generated_at": self._own, "transit_ioi": None, "related_icid": None}
         if isinstance(message, Response):
             changes["term_ioi"] = vector.term_ioi or self._realm
-        elif not vector.orig_ioi:
+        else:  # whoever called first, it is this network that asks the partner (TS 24.229 4.5.4, 5.4.3.3)
             changes["orig_ioi"] = self._realm
         message.put(P_CHARGING_VECTOR, vector.with_(**changes))
 
