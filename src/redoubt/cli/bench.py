@@ -10,6 +10,7 @@ from redoubt.cli.output import console, errors, fail, json_option, print_json, p
 from redoubt.lab.bench import Name, Result, Tick, bench
 from redoubt.lab.bench_gm import MESSAGE_OCTETS, GmCost, bench_gm
 from redoubt.lab.bench_hss import bench_hss
+from redoubt.lab.bench_media import MediaCost, bench_media
 from redoubt.lab.constant import Timing, timing
 from redoubt.lab.load import LoadFailed
 
@@ -19,13 +20,14 @@ Examples:
   redoubt bench call --count 20000 --json
   redoubt bench hss --json                  the HSS alone, asked by Diameter; the first figures are those of MAR
   redoubt bench gm                          what IPsec costs: a message each way, a set in memory, a registration
+  redoubt bench media --count 60000         what the relay takes for a packet, and how many calls a core carries
   redoubt bench timing                      what a clock tells a stranger (constant time, equal answers)
   redoubt bench registration --profile      where the time goes, by layer (slower: the profiler counts every call)
 """
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("operation", type=click.Choice(["registration", "call", "message", "hss", "gm", "timing"]))
+@click.argument("operation", type=click.Choice(["registration", "call", "message", "hss", "gm", "media", "timing"]))
 @click.option("--count", type=click.IntRange(100, 60_000), default=5000, show_default=True, help="How many.")
 @click.option("--profile", is_flag=True, help="Also print where the network's time goes, by folder of the code.")
 @json_option
@@ -35,9 +37,9 @@ def command(operation: str, count: int, profile: bool, as_json: bool) -> None:
 
     registration: REGISTER, 401, REGISTER, 200 through P-, I-, S-CSCF and HSS. call: INVITE, 180, 200, ACK, BYE, 200.
     message: MESSAGE, 200. hss: UAR, MAR, SAR and LIR by Diameter over TCP to an HSS of its own. gm: IPsec between phone
-    and P-CSCF: messages, and a tenth as many registrations by test phones in the clear, then under IPsec. timing:
-    whether answers and comparisons take equal time. CPU is that of all the network's processes; rate is at saturation;
-    latency at 100 a second; memory is resident memory per registered user.
+    and P-CSCF: messages, and a tenth as many registrations by test phones in the clear, then under IPsec. media: RTP
+    packets through the relay. timing: whether answers and comparisons take equal time. CPU is that of all the network's
+    processes; rate is at saturation; latency at 100 a second; memory is resident memory per registered user.
     """
     with Progress(console=errors, transient=True, disable=as_json) as progress:
         bars: dict[str, TaskID] = {}
@@ -52,12 +54,16 @@ def command(operation: str, count: int, profile: bool, as_json: bool) -> None:
             timings = timing(tick=tick)
         elif operation == "gm":
             cost = _gm(count, tick, as_json)
+        elif operation == "media":
+            media = _media(count, tick, as_json)
         else:
             results = _measured(operation, count, profile, tick, as_json)
     if operation == "timing":
         _print_timings(timings, as_json)
     elif operation == "gm":
         _print_gm(cost, as_json)
+    elif operation == "media":
+        _print_media(media, as_json)
     elif as_json:
         print_json(_as_json(operation, results))
     else:
@@ -78,6 +84,23 @@ def _gm(count: int, tick: Tick, as_json: bool) -> GmCost:
         return bench_gm(count, tick)
     except LoadFailed as error:
         fail(f"what was measured did not keep up or refused: {error}", as_json)
+
+
+def _media(count: int, tick: Tick, as_json: bool) -> MediaCost:
+    try:
+        return bench_media(count, tick)
+    except LoadFailed as error:
+        fail(f"what was measured did not keep up: {error}", as_json)
+
+
+def _print_media(cost: MediaCost, as_json: bool) -> None:
+    if as_json:
+        print_json({"operation": "media", **asdict(cost)})
+        return
+    console.print(
+        f"[bold]media[/], {cost.packets} RTP packets of 172 octets through the relay on one core: {cost.cpu_us} us"
+        f" each, {cost.rate_per_s}/s, which is {cost.calls_per_core} calls of G.711"
+    )
 
 
 def _print_gm(cost: GmCost, as_json: bool) -> None:

@@ -130,10 +130,14 @@ class Relay:
             raise _refused(f"media at port {port}")
         if not any(str(ip) in hosts.values() for hosts in self._hosts.values()):
             return
-        # Two functions of this process may each anchor the same call: the inner of them sees the other's port.
-        if side is Side.INSIDE and (port not in self._range or self._ports.holds(str(ip), port)):
-            return
-        if not ip.is_loopback or port in self._range:
+        held = self._ports.holds(str(ip), port)
+        # Two functions of this process may each anchor the same call: the inner of them sees the other's port. On
+        # loopback everybody has the relay's address.
+        if side is Side.INSIDE:
+            refused = port in self._range and not held and not ip.is_loopback
+        else:
+            refused = held or not ip.is_loopback
+        if refused:
             raise _refused(f"media at the relay's own {ip} port {port}")
 
     def session(self, call_id: str) -> RelaySession:
