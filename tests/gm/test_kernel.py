@@ -5,61 +5,22 @@ No privileges are used: the guest's root is this user.
 
 import json
 import os
-import shutil
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.guest import LACKING, WHY, boot
 
 from redoubt.gm.algorithms import SOUND_SUITES
 
 from .kernel_guest import TUNNELLED
 from .kernel_path_guest import NETWORK_ENDS, PHONE_ENDS, SIZES
 
-ROOT = Path(__file__).parents[2]
-MODULES = Path("/usr/lib/uml/modules")
-GUEST = "tests.gm.kernel_path_guest"
-LINUX = shutil.which("linux.uml")
-INIT = """#!/bin/sh
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp PYTHONPATH={paths} PYTHONDONTWRITEBYTECODE=1
-mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs run /run
-echo {work}/modprobe > /proc/sys/kernel/modprobe  # for the ciphers that the kernel loads by itself
-for module in esp4 esp6 xfrm_user veth; do modprobe -d {work} $module; done
-{python} -m {guest} > {work}/result 2> {work}/errors
-echo o > /proc/sysrq-trigger
-sleep 10
-"""
-
-pytestmark = pytest.mark.skipif(
-    LINUX is None or not MODULES.is_dir() or shutil.which("ip") is None or shutil.which("modprobe") is None,
-    reason="no user-mode Linux: apt-get install user-mode-linux kmod iproute2",
-)
+GUEST = "-m tests.gm.kernel_path_guest"
+pytestmark = pytest.mark.skipif(LACKING, reason=WHY)
 Results = tuple[list[dict[str, Any]], str]
 PATIENCE_S = 180.0
 GUARDS = 8  # of two server ports and two client ports, each way
-
-
-def boot(work: Path) -> None:
-    """Runs the guest program to its end."""
-    (work / "lib").mkdir()
-    (work / "lib" / "modules").symlink_to(MODULES)
-    loader = work / "modprobe"
-    loader.write_text(f'#!/bin/sh\nexec /sbin/modprobe -d {work} "$@"\n')
-    loader.chmod(0o755)
-    init = work / "init"
-    init.write_text(INIT.format(paths=f"{ROOT}:{ROOT / 'src'}", work=work, python=sys.executable, guest=GUEST))
-    command = [
-        str(LINUX), "mem=256M", "root=/dev/root", "rootfstype=hostfs", "rootflags=/", "rw", "quiet", "init=/bin/sh",
-        "con=null", "con0=null,fd:1", "con1=null", "--", str(init),
-    ]  # fmt: skip
-    environment = {**os.environ, "TMPDIR": str(work)}
-    try:
-        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE_S, env=environment)
-    finally:
-        (work / "done").touch()
 
 
 @pytest.fixture(scope="session")
@@ -74,7 +35,7 @@ def booted(tmp_path_factory: pytest.TempPathFactory) -> Results:
         while not (work / "done").exists() and time.monotonic() < until:
             time.sleep(0.1)
     else:
-        boot(work)
+        boot(work, GUEST, PATIENCE_S)
     return [json.loads(line) for line in (work / "result").read_text().splitlines()], (work / "errors").read_text()
 
 

@@ -1,7 +1,6 @@
 """TCP and UDP inside ESP of transport mode over real interfaces, in network namespaces of this test. Needs root."""
 
 import asyncio
-import ctypes
 import os
 import secrets
 import socket
@@ -10,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+from tests.namespaces import CLONE_NEWNET, LIBC, may_make_networks
 
 from redoubt.gm.algorithms import Suite
 from redoubt.gm.association_set import AssociationSet, Role
@@ -19,23 +19,11 @@ from redoubt.transport.flow import Clear, EspAssociation
 from .ends import IMPU, End, Gm, flow_of
 from .suites import CBC_SHA1, GCM
 
-LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNET = 0x40000000
 IPV4, IPV6 = ("10.96.0.1", "10.96.0.2"), ("fd96::1", "fd96::2")  # the P-CSCF's address and the phone's
 ALL_PROTOCOLS, OUTGOING = 3, 4
 ESP, ICMPV6 = 50, 58
 SOON_S = 10.0
 LARGE = 300_000
-
-
-def may_make_networks() -> bool:
-    name = f"may{os.getpid()}"
-    try:
-        made = subprocess.run(["ip", "netns", "add", name], capture_output=True).returncode == 0
-        subprocess.run(["ip", "netns", "del", name], capture_output=True)
-    except OSError:
-        return False
-    return made and os.access("/dev/net/tun", os.W_OK)
 
 
 pytestmark = pytest.mark.skipif(not may_make_networks(), reason="needs root: network namespaces and TUN devices")

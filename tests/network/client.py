@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Self, cast
 
+from tests.namespaces import phone_at
+
 from redoubt.aka.digest import DigestAlgorithm, DigestFields, aka_password, response
 from redoubt.aka.isim import Isim, MacFailure, Success, SyncFailure
 from redoubt.aka.milenage import Milenage
@@ -75,7 +77,8 @@ class Client(asyncio.DatagramProtocol):
     @classmethod
     async def open(cls, card: Card, server: Address, host: str = "127.0.0.1") -> Self:
         client = cls(card, server)
-        await asyncio.get_running_loop().create_datagram_endpoint(lambda: client, local_addr=(host, 0))
+        local = phone_at(host, is_ipv6=":" in server[0]), 0
+        await asyncio.get_running_loop().create_datagram_endpoint(lambda: client, local_addr=local)
         return client
 
     def close(self) -> None:
@@ -155,11 +158,16 @@ class Client(asyncio.DatagramProtocol):
     # ---- requests
 
     @property
+    def host(self) -> str:
+        """As SIP writes it."""
+        return f"[{self.address[0]}]" if ":" in self.address[0] else self.address[0]
+
+    @property
     def contact(self) -> str:
-        return f"<sip:{self.card.impu.partition(':')[2].partition('@')[0]}@{self.address[0]}:{self.address[1]}>"
+        return f"<sip:{self.card.impu.partition(':')[2].partition('@')[0]}@{self.host}:{self.address[1]}>"
 
     def via(self, host: str | None = None, port: int | None = None) -> str:
-        return f"SIP/2.0/UDP {host or self.address[0]}:{port or self.address[1]};branch=z9hG4bK{fresh('b')};rport"
+        return f"SIP/2.0/UDP {host or self.host}:{port or self.address[1]};branch=z9hG4bK{fresh('b')};rport"
 
     def make(self, method: str, uri: str, to: str | None = None, *more: tuple[str, str], body: bytes = b"") -> Request:
         """A request outside dialogs with headers as an honest phone writes them, and `more` of a test's choice."""

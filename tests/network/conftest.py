@@ -1,10 +1,18 @@
-"""Runs the suites of registration, calls and attacks over both arrangements of a network and under IPsec, unchanged."""
+"""Runs the suites of registration, calls and attacks over both arrangements of a network and under IPsec, unchanged:
+ESP in UDP on loopback, raw ESP between two network namespaces; the kernel's in a guest (test_gm_kernel.py).
+"""
 
+import inspect
+import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 
 import pytest
+from tests.namespaces import Wire, may_make_networks, phones_on, wire
 
 from .home import arrangement
+
+CARRIERS = ("raw", "kernel")
 
 BOTH = {
     "test_administration", "test_answers", "test_attacks", "test_bad_input", "test_dialogs", "test_identity",
@@ -25,16 +33,37 @@ IN_THE_CLEAR = {
 }  # fmt: skip
 
 
+IPV6 = {"test_registration"}  # of the raw and the kernel's path, once more
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if metafunc.module.__name__.rpartition(".")[2] in BOTH:
-        under_ipsec = [] if metafunc.function.__name__ in IN_THE_CLEAR else ["ipsec"]
+    module = metafunc.module.__name__.rpartition(".")[2]
+    if module in BOTH:
+        under_ipsec = ["ipsec", *_on_a_wire(module)] if inspect.iscoroutinefunction(metafunc.function) else ["ipsec"]
+        under_ipsec = [] if metafunc.function.__name__ in IN_THE_CLEAR else under_ipsec
         metafunc.parametrize("arranged", ["collapsed", "apart", *under_ipsec], indirect=True)
+
+
+def _on_a_wire(module: str) -> list[str]:
+    """The kernel's path only where a kernel was booted for it. What the simulator runs has no wire."""
+    carriers = CARRIERS if "REDOUBT_KERNEL_HAS_ESP" in os.environ else CARRIERS[:1]
+    return [*carriers, *(f"{each}-ipv6" for each in carriers if module in IPV6)]
+
+
+@pytest.fixture(scope="session")
+def between_hosts() -> Iterator[Wire]:
+    if not may_make_networks():
+        pytest.skip("needs root: network namespaces and TUN devices")
+    with wire() as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
 def arranged(request: pytest.FixtureRequest) -> Iterator[str]:
     """How `home` builds the networks of this test."""
     name: str = getattr(request, "param", "collapsed")
+    wired = name.startswith(CARRIERS)
     token = arrangement.set(name)
-    yield name
+    with phones_on(request.getfixturevalue("between_hosts")) if wired else nullcontext():
+        yield name
     arrangement.reset(token)

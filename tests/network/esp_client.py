@@ -24,20 +24,20 @@ from .client import Card, Client, fresh
 
 
 class EspClient(Client):
-    """One phone with a card, a socket for its first REGISTER and a tunnel for all else."""
+    """One phone with a card, a socket for its first REGISTER and a way for ESP for all else."""
 
     gm: PhoneGm
     offered: str = ""
     made: AssociationSet | None = None
 
     @classmethod
-    async def under(cls, card: Card, server: Address, tunnel_port: int, host: str) -> Self:
+    async def under(cls, card: Card, server: Address, options: GmOptions, host: str) -> Self:
         client = await cls.open(card, server, host)
         clock = Clock(asyncio.get_running_loop())
         context = Context("ue", EventStream(), clock, SystemRandomness())
-        client.gm = PhoneGm(context, card.impi, fresh("instance"), GmOptions(port=tunnel_port))
-        await client.gm.open(host, server[0], client._came)
-        client.address = (host, client.gm.port)
+        client.gm = PhoneGm(context, card.impi, fresh("instance"), options)
+        await client.gm.open(client.address[0], server[0], client._came)
+        client.address = (client.address[0], client.gm.port)
         return client
 
     def close(self) -> None:

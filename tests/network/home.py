@@ -7,10 +7,14 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.namespaces import CORE, at_core, phone_at
+
+from redoubt.config import GmPath
 from redoubt.events import Check, Event, EventStream, MessageSeen
 from redoubt.hss.hss import Hss
 from redoubt.hss.subscriber import PrivateIdentity, Subscriber
 from redoubt.network.run import Network
+from redoubt.phone.gm import GmOptions
 from redoubt.secret import Secret
 from redoubt.sources import SeededRandomness
 from redoubt.transport.flow import Address
@@ -26,8 +30,35 @@ CLEAR = {"policy": "aka-without-ipsec"}  # the clients of these tests speak no I
 
 arrangement = ContextVar("arrangement", default="collapsed")
 """How `home` builds its network: all functions in one process, with phones in the clear or under IPsec, or the HSS in
-another process behind Diameter (conftest.py).
+another process behind Diameter (conftest.py). `raw` and `kernel` are IPsec between two hosts, by that carrier.
 """
+
+
+def under_ipsec() -> bool:
+    return arrangement.get() not in ("collapsed", "apart")
+
+
+def carrier() -> GmPath:
+    """What carries ESP between the phones and the network."""
+    name = arrangement.get().removesuffix("-ipv6")
+    return "raw" if name == "raw" else "kernel" if name == "kernel" else "user-space"
+
+
+def on_the_wire() -> dict[str, dict[str, Any]]:
+    """Where a network listens that has a host of its own."""
+    if carrier() == "user-space":
+        return {}
+    host = CORE[0] if not arrangement.get().endswith("-ipv6") else f"[{CORE[1]}]"
+    return {
+        "p-cscf": {"listen": [f"udp:{host}:0", f"tcp:{host}:0"]},
+        "gm": {"listen": [f"udp:{host}:0"], "path": carrier()},
+    }
+
+
+def placed(tree: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The same, where the arrangement has the network."""
+    where = on_the_wire()
+    return {name: {**where.get(name, {}), **tree.get(name, {})} for name in {**where, **tree}}
 
 
 class Home:
@@ -43,13 +74,22 @@ class Home:
     async def phone(self, name: str, *, card: Card | None = None, host: str = "127.0.0.1") -> Client:
         """An unregistered phone with the card of a subscriber, or another card."""
         card = card or Card.of(name, self.realm)
-        if arrangement.get() == "ipsec":
-            tunnel_port = self.network.tunnel_address[1]
-            client: Client = await EspClient.under(card, self.network.p_cscf_address, tunnel_port, host)
+        if (options := self.gm_options()) is not None:
+            client: Client = await EspClient.under(card, self.network.p_cscf_address, options, host)
         else:
             client = await Client.open(card, self.network.p_cscf_address, host)
         self.clients.append(client)
         return client
+
+    def gm_options(self) -> GmOptions | None:
+        """What a phone is told of IPsec here."""
+        return GmOptions(port=self.network.tunnel_address[1], path=carrier()) if under_ipsec() else None
+
+    @property
+    def phone_host(self) -> str:
+        """Where phones are, as `Phone.open` writes it."""
+        host = phone_at("127.0.0.1", is_ipv6=":" in self.network.p_cscf_address[0])
+        return f"[{host}]" if ":" in host else host
 
     async def stream(self, name: str, host: str = "127.0.0.1") -> Stream:
         """A TCP connection of an unregistered phone."""
@@ -71,7 +111,8 @@ class Home:
 
     async def stranger(self, function: str, host: str = "127.0.0.2", name: str = "mallory") -> Client:
         """Someone at an address that is no core node's, who talks to a core function directly."""
-        client = await Client.open(Card.of(name, self.realm), self.address_of(function), host)
+        with at_core():
+            client = await Client.open(Card.of(name, self.realm), self.address_of(function), host)
         self.clients.append(client)
         return client
 
@@ -127,13 +168,14 @@ async def home(
     seed: int = 1,
 ) -> AsyncIterator[Home]:
     """A network with subscribers; `off` names protections to leave out."""
-    tree: dict[str, Mapping[str, Any]] = {"access": {} if arrangement.get() == "ipsec" else CLEAR, **(overrides or {})}
+    tree = placed({"access": {} if under_ipsec() else CLEAR, **(overrides or {})})
     if off:
         tree["test"] = {"protections-off": list(off)}
     events = EventStream()
     events.tracing = tracing
     async with AsyncExitStack() as stack:
-        network, home_of_hss = await parts(stack, tree, events, seed)
+        with at_core():
+            network, home_of_hss = await parts(stack, tree, events, seed)
         assert home_of_hss.hss is not None
         made = Home(network, home_of_hss.hss, home_of_hss.directory)
         stack.callback(made.close)

@@ -3,6 +3,8 @@
 import asyncio
 from typing import Self
 
+from tests.namespaces import phone_at
+
 from redoubt.sip.framing import BrokenStream, StreamFramer
 from redoubt.sip.message import Request, Response
 from redoubt.transport.flow import Address
@@ -23,7 +25,8 @@ class Stream(Client):
     @classmethod
     async def connected(cls, card: Card, server: Address, host: str = "127.0.0.1") -> Self:
         stream = cls(card, server)
-        stream.reader, stream.writer = await asyncio.open_connection(*server, local_addr=(host, 0))
+        local = phone_at(host, is_ipv6=":" in server[0]), 0
+        stream.reader, stream.writer = await asyncio.open_connection(*server, local_addr=local)
         stream.address = stream.writer.get_extra_info("sockname")[:2]
         stream._framer = StreamFramer()
         stream._listening = asyncio.get_running_loop().create_task(stream._listen())

@@ -9,13 +9,12 @@ from redoubt.events import EventStream
 from redoubt.hss.administration import Told
 from redoubt.hss.provisioning_fields import patched
 from redoubt.lab.population import Resident, residents
-from redoubt.phone.gm import GmOptions
 from redoubt.phone.phone import Phone
 from redoubt.sip.service import Context
 from redoubt.sip.stack import Stack
 from redoubt.sources import Clock, SeededRandomness
 
-from .home import Home, arrangement, home
+from .home import Home, home
 
 
 class Watched:
@@ -48,9 +47,8 @@ async def watched() -> AsyncIterator[Watched]:
         await net.hss.administration.add([alice.subscriber()])
         context = Context("ue", EventStream(), Clock(asyncio.get_running_loop()), SeededRandomness(2))
         host, port = net.network.p_cscf_address
-        gm = GmOptions(port=net.network.tunnel_address[1]) if arrangement.get() == "ipsec" else None
-        phone = Phone(context, alice.card(), Stack(context), f"sip:{host}:{port}", gm=gm)
-        await phone.open(f"udp:{host}:0")
+        phone = Phone(context, alice.card(), Stack(context), f"sip:{host}:{port}", gm=net.gm_options())
+        await phone.open(f"udp:{net.phone_host}:0")
         try:
             assert (await phone.register(3600, subscribe=True)).registered
             made = Watched(net, alice, phone)

@@ -91,6 +91,9 @@ class Admission:
             self._allocator.release(
                 phone.impi, attempt.address, agreement.network, agreement.phone, attempt.inner
             )
+            if isinstance(failure, EndsTaken) and over is not None and over.state in (State.TEMPORARY, State.ANSWERED):
+                why = f"a second challenge under the SPIs of the first: the phone has to begin anew ({failure})"
+                raise SipError(403, why, "TS 33.203 7.3") from failure
             if isinstance(failure, EndsTaken):
                 raise self._taken(attempt.offer, str(failure)) from failure
             raise SipError(503, str(failure), "TS 33.203 7.1", _RETRY) from failure

@@ -99,6 +99,10 @@ class Paths:
         """TCP inside a set; None: it carries UDP alone."""
         return self._streams.get(_kind(association_set))
 
+    def may_have(self, port: int) -> bool:
+        """Whether a set may get this port of ours: the kernel's path opens it on this host."""
+        return all(is_free(path.local[0], port) for path in self.kernel)
+
     def add_tunnel(self, here: str, path: DataPath) -> None:
         self._add(Mode.UDP_TUNNEL, here, path)
         self.tunnels.append(path.local)

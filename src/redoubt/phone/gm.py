@@ -217,11 +217,13 @@ class PhoneGm:
         return (self._style or _OWN).spi_pair(self._draw, {spi for ends in living for spi in (ends.spi_c, ends.spi_s)})
 
     def _port(self, server_port: int) -> int:
-        """A client port beside that server port, or with 0 another server port. Ports are inside the associations
-        only: nothing of this host listens there.
-        """
+        """A client port beside that server port, or with 0 another server port, that is nobody's on this host."""
         taken = {each.agreement.phone.port_c for each in self.associations.sets.values()} | {self.port}
-        return (self._style or _OWN).port(self._draw, server_port, taken)
+        while True:
+            port = (self._style or _OWN).port(self._draw, server_port, taken)
+            if self._paths.may_have(port):
+                return port
+            taken.add(port)
 
     def _draw(self) -> int:
         return int.from_bytes(self._context.randomness.octets(4), "big")

@@ -1,0 +1,25 @@
+"""The suite of registration and calls over the kernel's ESP, unchanged: one pytest in a kernel that has ESP."""
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from tests.guest import LACKING, WHY, boot
+
+from .conftest import BOTH
+
+PATIENCE_S = 400.0
+TESTS = 150  # there are more
+SUITE = "-m pytest -q -p no:cacheprovider -k kernel " + " ".join(f"tests/network/{name}.py" for name in sorted(BOTH))
+
+pytestmark = pytest.mark.skipif(LACKING, reason=WHY)
+
+
+def test_phones_register_and_call_over_the_kernels_esp_on_ipv4_and_ipv6(tmp_path: Path) -> None:
+    report = tmp_path / "report.xml"
+    boot(tmp_path, f"{SUITE} --junitxml={report}", PATIENCE_S, "REDOUBT_KERNEL_HAS_ESP=1")
+    said = (tmp_path / "result").read_text() + (tmp_path / "errors").read_text()
+    assert report.exists(), said
+    cases = ElementTree.parse(report).getroot().findall(".//testcase")
+    assert [case.get("name") for case in cases if len(case)] == [], said
+    assert len(cases) > TESTS, said
