@@ -84,7 +84,7 @@ class Edge:
             self.hiding = Hiding(self.context, "cbc" if hiding == "cbc" else "gcm", realm, ring or (lambda: known))
         self.partners = Partners(self.context, partners)
         self.inside, self.outside = Side(), Side()
-        config = IbcfConfig()
+        config = IbcfConfig(uri=f"sip:ibcf.{realm}")
         self.ibcf = Ibcf(
             self.context, config, realm, self.partners, self.hiding, self.inside, self.outside, nodes=NODES, **options
         )

@@ -49,7 +49,7 @@ class Ibcf:
         anchoring: Anchoring | None = None,
         nodes: frozenset[str] = frozenset(),
     ) -> None:
-        own = parse_uri(config.uri.replace("{realm}", realm))
+        own = parse_uri(config.uri)
         assert isinstance(own, SipUri)
         self._context = context
         self._realm = realm.lower()
