@@ -114,6 +114,9 @@ class Leg:
         if self._is_first_of(packet, source):
             self.source = self.target = sockaddr(source[:2])
             return True
+        if self._named is None and not self.any_source:  # nobody is to be heard yet, and who will be is not known
+            self.held += 1
+            return False
         self.foreign += 1
         if self.foreign == 1:
             self._alarm("a packet came from an address that nobody named in signalling", source[:2])
