@@ -44,8 +44,13 @@ def commands(network: Network) -> dict[str, Command]:
         found: list[dict[str, Any]] = msgspec.to_builtins(list(association_rows(network, str(asked.get("about", "")))))
         return found
 
+    async def gateways(_asked: dict[str, Any]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = msgspec.to_builtins(network.border.gateways.rows() if network.border else [])
+        return found
+
     return {
         "status": status,
+        "gateways": gateways,
         "associations": associations,
         "explain": explain,
         "trace": partial(trace, network),
