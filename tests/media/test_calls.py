@@ -348,6 +348,32 @@ def test_a_call_without_media_for_long_is_given_up_and_one_on_hold_is_not() -> N
     simulated(script)
 
 
+@pytest.mark.parametrize("direction", ["a=sendonly", "a=inactive"])
+def test_a_call_on_hold_keeps_its_ports(direction: str) -> None:
+    async def script(world: World) -> None:
+        alice, bob = await world.ear(ALICE), await world.ear(BOB)
+        call = await call_in(world, alice, bob)
+        to, _seen = answers(described(*bob.local, direction.replace("send", "recv"), version=2))
+        await world.inward(asks("INVITE", described(*alice.local, direction, version=2), to_tag="b", cseq=2), to)
+        await asyncio.sleep(3600)
+        assert await alice.reaches(call.for_outside, bob)
+        await hang_up(world)
+
+    simulated(script)
+
+
+def test_a_phone_behind_a_nat_that_never_speaks_does_not_keep_its_ports() -> None:
+    async def script(world: World) -> None:
+        world.outsider = Outsider(host="203.0.113.5", family=4)
+        to, _seen = answers(described(BOB, 6000))
+        await world.inward(asks("INVITE", described("192.168.1.7", 5004)), to)
+        assert not world.is_empty()
+        await asyncio.sleep(90)
+        assert world.is_empty()
+
+    simulated(script)
+
+
 def test_when_no_port_is_free_a_call_is_refused_with_503() -> None:
     async def script(world: World) -> None:
         alice, bob = await world.ear(ALICE), await world.ear(BOB)

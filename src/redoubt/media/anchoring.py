@@ -104,8 +104,8 @@ class Anchoring:
     # ---- dialogs
 
     def keep(self, call: Call, key: Key) -> None:
-        """A response made a dialog."""
-        if key in call.dialogs or len(call.dialogs) >= limits.MEDIA_DIALOGS_PER_CALL:
+        """A response made a dialog; another call's stays that call's."""
+        if key in self._calls or len(call.dialogs) >= limits.MEDIA_DIALOGS_PER_CALL:
             return
         call.dialogs.add(key)
         call.session.on_idle = partial(self.end, call)

@@ -54,12 +54,13 @@ def _end(session: sdp.Session, media: sdp.Media, judge: Judge, behind: str | Non
     dtls = "TLS" in media.proto.upper()
     ip = _ip(connection.address)
     if ip is None:
-        return End(None, None, payload_types, behind, family, dtls)
+        return End(None, None, payload_types, behind, family, dtls, False)
     judge(ip, media.port)
     if str(ip) == behind:
         behind = None
     rtcp = _rtcp(media, ip, judge) if payload_types else None
-    return End((str(ip), media.port), rtcp, payload_types, behind, family, dtls)
+    flows = session.direction_of(media) == "sendrecv"
+    return End((str(ip), media.port), rtcp, payload_types, behind, family, dtls, flows)
 
 
 def _ip(address: sdp.Address) -> Ip | None:

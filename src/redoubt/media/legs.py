@@ -34,7 +34,7 @@ class End:
     """What a description says of one stream of its side. `rtp` is None while it holds as RFC 2543 had it.
 
     `behind` is the host that the side's packets come from, where a NAT makes its own addresses mean nothing here.
-    `payload_types` is empty where the stream is no RTP.
+    `payload_types` is empty where the stream is no RTP. `flows` says whether packets are to be expected both ways.
     """
 
     rtp: Address | None
@@ -43,6 +43,7 @@ class End:
     behind: str | None = None
     family: int = 4
     dtls: bool = False
+    flows: bool = True
 
 
 Alarm = Callable[[str, Address], None]  # why, and of whom: at most once a leg and cause
@@ -144,6 +145,7 @@ class Stream:
 
     def __init__(self, pairs: dict[Side, Pair], any_source: bool, alarm: Alarm) -> None:
         self.pairs = pairs
+        self._ends: dict[Side, End] = {}
         self.legs = {
             side: (Leg(rtp, any_source, alarm), Leg(rtcp, any_source, alarm)) for side, (rtp, rtcp) in pairs.items()
         }
@@ -156,6 +158,7 @@ class Stream:
 
     def settle(self, side: Side, end: End) -> None:
         """What that side said counts from now on."""
+        self._ends[side] = end
         rtp, rtcp = self.legs[side]
         rtp.expect(end.rtp, end.behind, _beginning(end))
         rtcp.expect(end.rtcp, end.behind, is_rtcp)
@@ -164,6 +167,7 @@ class Stream:
 
     def forget(self) -> None:
         """The stream was refused or ended."""
+        self._ends.clear()
         for leg in self.all_legs():
             leg.forget()
 
@@ -178,7 +182,7 @@ class Stream:
     @property
     def flows(self) -> bool:
         """Whether packets are to be expected both ways."""
-        return all(rtp.target is not None for rtp, _rtcp in self.legs.values())
+        return bool(self._ends) and all(end.flows for end in self._ends.values())
 
 
 def _beginning(end: End) -> Callable[[bytes], bool]:
