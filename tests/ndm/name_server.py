@@ -62,9 +62,15 @@ class NameServer(asyncio.DatagramProtocol):
         cls, answering: Answering, host: str = "127.0.0.1", port: int = 0, ssl: Any = None, **more: Any
     ) -> Any:
         server, loop = cls(answering, **more), asyncio.get_running_loop()
-        server.udp, _ = await loop.create_datagram_endpoint(lambda: server, local_addr=(host, port))
-        server.address = server.udp.get_extra_info("sockname")[:2]
-        server.tcp = await asyncio.start_server(server.serve, *server.address, ssl=ssl)
+        for _ in range(8):  # until a port is free for both
+            server.udp, _ = await loop.create_datagram_endpoint(lambda: server, local_addr=(host, port))
+            server.address = server.udp.get_extra_info("sockname")[:2]
+            try:
+                server.tcp = await asyncio.start_server(server.serve, *server.address, ssl=ssl)
+            except OSError:
+                server.udp.close()
+                continue
+            break
         return server
 
     udp: Any

@@ -19,6 +19,7 @@ command -v charon-systemd >/dev/null ||
   lacks "charon-systemd libstrongswan-standard-plugins libstrongswan-extra-plugins libcharon-extra-plugins" \
     "strongSwan as security gateways (tests/ndm)"
 command -v nft >/dev/null || lacks nftables "the kernel's packet filter (tests/ndm, tests/network/test_exposure.py)"
+command -v unbound >/dev/null || lacks unbound "a resolver validates the zones of redoubt dns (tests/peers/test_unbound.py)"
 command -v cc >/dev/null || lacks "gcc libc6-dev" "a file layer that drops what was not synced (tests/hss/crash)"
 [ -z "$missing" ] && exit 0
 

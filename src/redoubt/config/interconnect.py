@@ -180,6 +180,7 @@ class DnsConfig(Section, frozen=True):
     anchors: str = ""
     """File with DS or DNSKEY records of the zones that DNSSEC validation begins at."""
     partners: Literal["any", "authentic"] = "authentic"
-    """Whether the way to a partner may be learned from DNS only when the answer is authentic (DNSSEC, TSIG or tls:)."""
+    """Whether the way to a partner, and whose a number is, may be learned from DNS only when the answer is authentic
+    (DNSSEC, TSIG or tls:)."""
     enum_roots: tuple[str, ...] = ()
     """Where numbers are looked up, such as "e164.example"; empty: nowhere (RFC 6116 with a private root)."""

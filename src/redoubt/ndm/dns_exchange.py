@@ -26,6 +26,7 @@ from redoubt.sip.service import Context
 PORTS = (16_384, 65_535)  # drawn from
 GUESSABLE_PORT = 20_053  # with the protection off
 PORTS_TRIED = 8  # until one is free
+HEADER_OCTETS = 12
 TLS_PADDING = 128  # octets, so that lengths tell less (RFC 8467 4.1)
 
 Message = dns.message.QueryMessage
@@ -123,7 +124,7 @@ class Asking:
 
     def _read(self, question: Message, data: bytes) -> Message | None:
         """The answer to that question; None for anything else. The cheap look comes first: floods are thrown away."""
-        if len(data) < 12 or int.from_bytes(data[:2], "big") != question.id or not data[2] & 0x80:
+        if len(data) < HEADER_OCTETS or int.from_bytes(data[:2], "big") != question.id or not data[2] & 0x80:
             return None
         try:
             message = dns.message.from_wire(data, keyring=question.keyring, request_mac=question.mac)
@@ -145,12 +146,13 @@ class Asking:
         guesses = limits.DNS_MISFITS if self._is_guarded else 1 << 16
         waiting = _Datagrams(lambda data: self._read(question, data), loop.create_future(), guesses)
         transport = await self._endpoint(waiting)
+        wants_stream = True
         try:
             self._send(transport, question.to_wire())
             async with asyncio.timeout(limits.DNS_TRY_S):
                 answer = await waiting.answer
         except TimeoutError:
-            answer = None
+            answer, wants_stream = None, bool(waiting.rejected)
         finally:
             transport.close()
         if waiting.rejected and self._is_guarded:
@@ -161,7 +163,7 @@ class Asking:
             )
         if answer is not None and not answer.flags & dns.flags.TC:
             return answer, False
-        return None, answer is not None or bool(waiting.rejected)
+        return None, wants_stream
 
     async def _endpoint(self, protocol: "_Datagrams") -> asyncio.DatagramTransport:
         """A socket for one question, at a port that was drawn; the system lets only the server's datagrams in."""
@@ -230,8 +232,9 @@ class _Datagrams(asyncio.DatagramProtocol):
         if message is not None:
             self.answer.set_result(message)
             return
-        self.rejected += 1
-        if self.rejected >= self._guesses:
+        if len(data) != HEADER_OCTETS:  # which servers send who could read no more of the question
+            self.rejected += 1
+        if self.rejected >= self._guesses or len(data) == HEADER_OCTETS:
             self.answer.set_result(None)
 
     def error_received(self, error: Exception) -> None:
@@ -296,6 +299,9 @@ class _Stream(asyncio.Protocol):
             message = self._read(question, wire)
             if message is None:
                 self.close()  # what comes here fits, or the server is broken
+                if len(wire) == HEADER_OCTETS and not answer.done():
+                    said = dns.rcode.to_text(dns.rcode.Rcode(wire[3] & 15))
+                    answer.set_exception(LookupFailed(f"the name server answers {said}"))
             elif not answer.done():
                 answer.set_result(message)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import dns.exception
 import dns.name
-import dns.rdataclass
 import dns.resolver
 import dns.tsig
 import dns.zonefile
@@ -80,7 +79,7 @@ def _servers_of_machine() -> list[NameServer]:
 def _anchors(file: Path) -> Anchors:
     """DS and DNSKEY records, as a zone file has them. Raises ConfigError."""
     try:
-        read = dns.zonefile.read_rrsets(file.read_text(), rdclass=dns.rdataclass.IN, default_ttl=0)
+        read = dns.zonefile.read_rrsets(file.read_text(), rdclass=None, default_ttl=0)
     except OSError as error:
         raise ConfigError(f"[dns] anchors {file}: {error.strerror}") from None
     except dns.exception.DNSException as error:

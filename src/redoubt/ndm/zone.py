@@ -59,7 +59,7 @@ class ZoneKey:
 def network_zone(config: Config, served_at: Sequence[str], serial: int) -> dns.zone.Zone:
     """The realm: its entry for partners is the IBCF, or the I-CSCF without one; phones find the P-CSCF by its own name.
 
-    Sockets at a wildcard address are left out: nobody else knows which addresses they have.
+    Sockets at a wildcard or a name are left out: nobody else knows which addresses they have.
     """
     realm = config.network.realm.rstrip(".")
     border, listens = (config.ibcf.uri, config.ibcf.listen) if config.ibcf.listen else (
@@ -122,7 +122,7 @@ def _service(domain: str, host: str, listens: Iterable[str]) -> list[str]:
     places = [Listen.parse(text, Side.BORDER) for text in listens]
     by_host: dict[str, dict[str, int]] = {}
     for place in places:
-        if not ip_address(place.host).is_unspecified and place.port:
+        if _is_address(place.host) and place.port:
             by_host.setdefault(place.host, {}).setdefault(place.transport, place.port)
     named: dict[tuple[tuple[str, int], ...], list[str]] = {}
     for address, ports in by_host.items():
@@ -142,7 +142,19 @@ def _service(domain: str, host: str, listens: Iterable[str]) -> list[str]:
 
 
 def _addresses(name: str, addresses: Iterable[str]) -> list[str]:
-    return [f"{name} {TTL_S} IN {'AAAA' if ':' in address else 'A'} {address}" for address in addresses]
+    return [
+        f"{name} {TTL_S} IN {'AAAA' if ':' in address else 'A'} {address}"
+        for address in dict.fromkeys(addresses)
+        if _is_address(address)
+    ]
+
+
+def _is_address(host: str) -> bool:
+    """Whether others can reach a socket there: not at a wildcard, nor at a name, which only its machine may know."""
+    try:
+        return not ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def _zone(origin: str, lines: Sequence[str]) -> dns.zone.Zone:

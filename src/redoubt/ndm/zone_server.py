@@ -24,6 +24,7 @@ PREFIXES = {4: 24, 6: 56}  # of source addresses that are counted together
 PLAIN_OCTETS = 512  # of an answer by UDP to who says nothing of EDNS (RFC 1035 4.2.1)
 STREAM_OCTETS = 65_535
 HEADER_OCTETS = 12
+PORTS_TRIED = 8  # until one is free for both transports
 CUT = 0x02  # the TC bit, in the first octet of the flags
 
 
@@ -42,13 +43,27 @@ class ZoneServer:
         self._sockets: list[asyncio.BaseTransport | asyncio.Server] = []
         self._connections: dict[_Connection, str] = {}
 
-    async def listen(self, transport: str, host: str, port: int, tls: Any = None) -> Address:
-        """Opens a socket: udp, tcp, or tls with a context. Raises OSError."""
-        loop = asyncio.get_running_loop()
-        if transport == "udp":
-            endpoint, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), local_addr=(host, port))
+    async def listen(self, host: str, port: int) -> Address:
+        """UDP and TCP at one port; 0 lets the system choose. Raises OSError."""
+        for attempt in range(PORTS_TRIED):
+            endpoint, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: _Datagrams(self), local_addr=(host, port)
+            )
+            address = cast(Address, endpoint.get_extra_info("sockname")[:2])
+            try:
+                await self.listen_for_streams(*address)
+            except OSError:
+                endpoint.close()
+                if port or attempt == PORTS_TRIED - 1:
+                    raise
+                continue
             self._sockets.append(endpoint)
-            return cast(Address, endpoint.get_extra_info("sockname")[:2])
+            break
+        return address
+
+    async def listen_for_streams(self, host: str, port: int, tls: Any = None) -> Address:
+        """TCP, or TLS with a context. Raises OSError."""
+        loop = asyncio.get_running_loop()
         server = await loop.create_server(lambda: _Connection(self), host, port, ssl=tls)
         self._sockets.append(server)
         return cast(Address, server.sockets[0].getsockname()[:2])
@@ -69,8 +84,10 @@ class ZoneServer:
         except (dns.exception.DNSException, ValueError):
             return self._refusal(wire, dns.rcode.FORMERR)
         if self._signed_only and not query.had_tsig:
-            return self._refusal(wire, dns.rcode.REFUSED)
-        response = self.authority.answer(query)
+            response = dns.message.make_response(query)
+            response.set_rcode(dns.rcode.REFUSED)
+        else:
+            response = self.authority.answer(query)
         self.refused += response.rcode() == dns.rcode.REFUSED
         octets = min(max(query.payload, PLAIN_OCTETS), limits.DNS_UDP_OCTETS) if by_datagram else STREAM_OCTETS
         try:
