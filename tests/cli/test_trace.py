@@ -13,9 +13,12 @@ import pytest
 
 from gm.wireshark import capture, in_ip
 from network.handsets import Field
+from redoubt.cli.trace_files import Recording
 from redoubt.events import MessageSeen, Notice
 from redoubt.gm.packets import UDP
+from redoubt.network.tracing import Passed
 
+from .test_ue import Lab
 from .watched import watched
 
 needs_tshark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed: make peers, as root")
@@ -154,3 +157,28 @@ async def test_messages_can_be_piped_while_they_pass(tmp_path: Path) -> None:
         process.terminate()
         await process.communicate()
         assert process.returncode == 0
+
+
+def test_a_message_between_two_processes_is_written_once_and_a_repetition_again(tmp_path: Path) -> None:
+    hop = Passed(1.0, "p-cscf", "udp", ("10.0.0.1", 5070), ("10.0.0.2", 5071), b"OPTIONS sip:x SIP/2.0\r\n\r\n", "")
+    with Recording(str(tmp_path / "all.pcapng"), "") as recording:
+        for process in (0, 1, 0, 1, 0):  # sent, come, repeated, come again, repeated and lost
+            recording.take(hop, process)
+        assert recording.messages == 3
+        for process in (1, 1, 0, 0):  # two on their way at once
+            recording.take(Passed(2.0, "s-cscf", *hop_back(hop)), process)
+    assert recording.messages == 5
+
+
+def hop_back(hop: Passed) -> tuple[str, tuple[str, int], tuple[str, int], bytes, str]:
+    return hop.carrier, hop.target, hop.source, hop.octets, hop.comment
+
+
+@needs_tshark
+async def test_the_demo_can_be_read_in_wireshark(tmp_path: Path) -> None:
+    done = await Lab(tmp_path, None)("demo", "--pcap", "demo.pcapng", "--keys", "esp_sa", "--json")
+    assert done.status == 0, done.errors
+    rows = read(tmp_path / "demo.pcapng", "-Y", 'frame.interface_name == "esp" and sip.Method == "INVITE"')
+    assert len(rows) == 2  # Alice's, and the one to Bob
+    assert not read(tmp_path / "demo.pcapng", "-Y", "_ws.malformed or not sip")
+    assert (tmp_path / "esp_sa").read_text().count('"IPv4"') == 8

@@ -29,7 +29,7 @@ class Recording:
         self._messages_file: BinaryIO | None = None
         self._keys_file: BinaryIO | None = None
         self._capture = MessageCapture()
-        self._seen_once: OrderedDict[tuple[Any, ...], int] = OrderedDict()
+        self._seen_once: OrderedDict[tuple[Any, ...], tuple[int, int]] = OrderedDict()  # by whom, how often
         self._sets: dict[tuple[int, int], float] = {}  # process and number: until when its keys are good
         self.messages = self.lost = 0
         self.cut_short = False
@@ -110,10 +110,12 @@ class Recording:
     def _is_other_end(self, item: Passed, process: int) -> bool:
         """Between two processes, a message is seen as it leaves and as it comes: once is enough."""
         key = (item.source, item.target, item.octets)
-        if self._seen_once.get(key, process) != process:
-            del self._seen_once[key]
+        seen_by, times = self._seen_once.pop(key, (process, 0))
+        if seen_by != process:
+            if times > 1:
+                self._seen_once[key] = (seen_by, times - 1)
             return True
-        self._seen_once[key] = process
+        self._seen_once[key] = (process, times + 1)
         if len(self._seen_once) > SIGHTINGS:
             self._seen_once.popitem(last=False)
         return False
