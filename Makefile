@@ -20,10 +20,11 @@ check: $(STAMP)
 seeds: $(STAMP)
 	REDOUBT_SEEDS=1000 $(BIN)/pytest tests/lab/test_seeds.py -n 2 --dist worksteal
 
-# A day of 10,000 phones that re-register over ESP, and 100,000 registrations of strangers; `make test` plays a part of
-# both. Says what happened, with figures.
+# A day of 10,000 phones that re-register over ESP, and of 500 behind NATs with all of SIP; 100,000 registrations of
+# strangers. `make test` plays a part of each. Says what happened, with figures.
 soak: $(STAMP)
 	REDOUBT_SOAK_PHONES=10000 $(BIN)/pytest tests/gm/test_soak.py -s
+	REDOUBT_SIP_SOAK_PHONES=500 $(BIN)/pytest tests/network/test_gm_day.py -s
 	REDOUBT_FLOOD=100000 $(BIN)/pytest tests/network/test_gm_flood.py -s
 
 # Other people's software that tests run against, where this user may install packages; says which tests lack it else.

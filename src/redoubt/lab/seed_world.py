@@ -83,7 +83,8 @@ class World:
         made = residents([f"user{i}" for i in range(1, phones + 1)], config.network.realm, wire.randomness)
         await world.hss.administration.add([resident.subscriber() for resident in made])
         for number, resident in enumerate(made, 1):
-            await world._open_phone(resident, f"10.3.0.{number}", GmOptions() if access == "ipsec" else None)
+            host = f"10.3.{number >> 8}.{number & 255}"
+            await world._open_phone(resident, host, GmOptions() if access == "ipsec" else None)
         return world
 
     @property
