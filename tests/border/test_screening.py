@@ -73,6 +73,20 @@ async def test_codecs_beside_the_agreement_leave_an_offer_and_without_any_left_i
     assert not edge.inside.came
 
 
+@pytest.mark.parametrize(
+    ("to", "status"),
+    [
+        ("sip:+88112345@home1.net;user=phone", 403), ("tel:+881-12-345", 403), ("sip:%2B88112@home1.net", 403),
+        ("tel:+88212", 200), ("sip:bob@bad.example", 403), ("sip:bob@a.bad.example", 403), ("sip:881@home1.net", 200),
+    ],
+)  # fmt: skip
+async def test_targets_of_the_access_list_are_not_reached(to: str, status: int) -> None:
+    edge = border(refuse=("+881", "bad.example"))
+    assert (await edge.enter(from_partner(to))).status == status
+    out = invite(to, ("Route", "<sip:home2.net;lr>"))
+    assert (await edge.leave(out)).status == status
+
+
 async def test_beyond_its_rate_a_partner_gets_503_and_calls_that_stand_the_longest_service() -> None:
     edge = border(requests_per_s=20)
     first = [await edge.enter(from_partner("sip:alice@home1.net", call_id=f"c{n}")) for n in range(30)]

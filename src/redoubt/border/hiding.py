@@ -13,7 +13,7 @@ import binascii
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable
-from enum import Enum
+from enum import StrEnum
 from hashlib import blake2b
 from pathlib import Path
 from typing import Literal
@@ -40,12 +40,12 @@ SIZES = (528, 1040, 2064, 4112)
 LOOKS_AFRESH_S = 1.0  # how often the file of the ring is looked at
 
 
-class Purpose(Enum):
+class Purpose(StrEnum):
     """What a token stands for; one of a kind is not taken for another."""
 
-    ROUTE = b"route"  # entries of Record-Route, Path and Service-Route, in the order in which a request visits them
-    TARGET = b"target"  # a URI of a node: Contact, From
-    VIA = b"via"
+    ROUTE = "route"  # entries of Record-Route, Path and Service-Route, in the order in which a request visits them
+    TARGET = "target"  # a URI of a node: Contact, From
+    VIA = "via"
 
 
 class Hiding:
@@ -57,6 +57,8 @@ class Hiding:
         self._realm = realm.encode()
         self._ring = ring
         self._known: Ring = ()
+        self._sealing: HidingKey | None = None
+        self._bound: dict[tuple[str, str], bytes] = {}  # what a token is bound to, by purpose and partner
         self._ciphers: dict[int, Ciphers] = {}
         self._looks_at = 0.0
         self._look()
@@ -64,15 +66,15 @@ class Hiding:
     def seal(self, purpose: Purpose, partner: str, entries: Iterable[str]) -> str:
         """A token of characters that a user part, a parameter and a branch may have. Raises SipError 500."""
         self._look_if_due()
-        now_s = self._context.clock.now()
-        plain = int(now_s).to_bytes(TIME_OCTETS, "big") + _filled(entries)
+        plain = int(self._context.clock.now()).to_bytes(TIME_OCTETS, "big") + _filled(entries)
         size = next((size for size in SIZES if size >= len(plain)), 0)
         if not size:
             raise SipError(500, "what is to be hidden is longer than a token may be", "TS 33.203 6.4")
-        key = self._sealing(now_s)
-        head = self._mode.to_bytes(1, "big") + key.number.to_bytes(2, "big")
-        sealed = self._ciphers[key.number].seal(
-            self._mode, plain.ljust(size, b"\0"), self._bound(purpose, partner, head), self._context.randomness.octets
+        assert self._sealing is not None
+        number = self._sealing.number
+        head = self._mode.to_bytes(1, "big") + number.to_bytes(2, "big")
+        sealed = self._ciphers[number].seal(
+            self._mode, plain.ljust(size, b"\0"), head + self._terms(purpose, partner), self._context.randomness.octets
         )
         return urlsafe_b64encode(head + sealed).rstrip(b"=").decode()
 
@@ -85,7 +87,7 @@ class Hiding:
         plain = b""
         if ciphers is not None and head[0] in (GCM, CBC):
             checks = self._context.enforces("border-token-mac")
-            plain = ciphers.open(head[0], octets[HEAD_OCTETS:], self._bound(purpose, partner, head), checks)
+            plain = ciphers.open(head[0], octets[HEAD_OCTETS:], head + self._terms(purpose, partner), checks)
         made_s = int.from_bytes(plain[:TIME_OCTETS], "big")
         if not plain or made_s + HIDING_TOKEN_S < self._context.clock.now():
             raise SipError(400, f"a token that {partner} sent was forged, changed or is too old", "TS 33.203 6.4")
@@ -94,15 +96,14 @@ class Hiding:
 
     # ---- inside
 
-    def _bound(self, purpose: Purpose, partner: str, head: bytes) -> bytes:
-        if not self._context.enforces("border-token-partner"):
-            partner = ""
-        return b"\0".join((head, purpose.value, partner.encode("utf-8", "surrogateescape"), self._realm))
-
-    def _sealing(self, now_s: float) -> HidingKey:
-        """The newest key whose time has come; all nodes change to a new one at once."""
-        come = [key for key in self._known if key.since_s <= now_s]
-        return newest_of(come or self._known)
+    def _terms(self, purpose: Purpose, partner: str) -> bytes:
+        """What a token is bound to: partners and purposes are few, so they are written once."""
+        known = self._bound.get((purpose, partner))
+        if known is None:
+            whose = partner if self._context.enforces("border-token-partner") else ""
+            terms = (purpose.encode(), whose.encode("utf-8", "surrogateescape"), self._realm)
+            known = self._bound[purpose, partner] = b"\0".join(terms)
+        return known
 
     def _look_if_due(self) -> None:
         if asyncio.get_running_loop().time() >= self._looks_at:
@@ -117,6 +118,8 @@ class Hiding:
         if ring is not self._known:
             self._known = ring
             self._ciphers = {key.number: Ciphers(key) for key in ring}
+        now_s = self._context.clock.now()  # the newest whose time has come: all nodes change to it at once
+        self._sealing = newest_of([key for key in ring if key.since_s <= now_s] or ring)
 
 
 class Ciphers:

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from redoubt.border.topology import Topology, entries_of
 from redoubt.border.trust import ANONYMOUS, Wishes
 from redoubt.ndm.partners import Partner
-from redoubt.sip.fields import FROM, TO
+from redoubt.sip.fields import FROM, ROUTE, TO
 from redoubt.sip.headers.addresses import STAR, NameAddr, parse_contact
 from redoubt.sip.message import Message, Request, Response
 from redoubt.sip.uri import SipUri
@@ -84,7 +84,9 @@ class Outward:
 class Inward:
     """A request of a partner to this network: its own tokens opened in place when made. Raises SipError 400."""
 
-    __slots__ = ("_entry", "_from", "_path", "_routes", "_to", "_topology", "_vias", "is_known", "partner")
+    __slots__ = (
+        "_entry", "_from", "_inside", "_path", "_routes", "_to", "_told", "_topology", "_vias", "is_known", "partner",
+    )  # fmt: skip
 
     def __init__(self, topology: Topology, partner: Partner, request: Request) -> None:
         self._topology = topology
@@ -94,6 +96,8 @@ class Inward:
         self._routes = request.all("Record-Route")
         self._path = request.all("Path")
         self._entry = topology.entry(partner)
+        self._inside: list[str] | None = None
+        self._told: list[str] = []
         self.is_known = opened_way(request, topology, partner)  # a token of ours says where it goes
         if topology.is_own(request.request_uri):
             target = topology.inner_target(request.request_uri, partner)
@@ -130,10 +134,11 @@ class Inward:
 
     def _shown(self, routes: list[str]) -> list[str]:
         """What is beyond this border, seen from the partner, hidden; what its own nodes wrote as it was."""
-        if self._entry not in routes:
-            return self._topology.outer_routes(routes, self.partner, as_route=False) + self._routes
-        inside = routes[: routes.index(self._entry)]
-        return self._topology.outer_routes(inside, self.partner, as_route=False) + self._routes
+        inside = routes[: routes.index(self._entry)] if self._entry in routes else routes
+        if inside != self._inside:  # a 200 after a 180 has the same, and is told the same
+            self._inside = inside
+            self._told = self._topology.outer_routes(inside, self.partner, as_route=False)
+        return self._told + self._routes
 
 
 def opened_way(request: Request, topology: Topology, partner: Partner) -> bool:
@@ -141,15 +146,15 @@ def opened_way(request: Request, topology: Topology, partner: Partner) -> bool:
 
     Raises SipError 400.
     """
-    entries = entries_of(request, "Route")
-    if not entries:
+    top = request.first(ROUTE)
+    if top is None or not topology.is_own(top.uri):
         return False
-    top = NameAddr.parse(entries[0]).uri
-    if not topology.is_own(top):
+    hidden = topology.revealed(top.uri, partner)
+    request.pop_first(ROUTE)
+    if hidden is None:
         return False
-    hidden = topology.revealed(top, partner)
-    request.replace("Route", [*(hidden or ()), *entries[1:]])
-    return hidden is not None
+    request.push("Route", *hidden)
+    return True
 
 
 def hide_targets(message: Message, topology: Topology, partner: Partner, contact: bool) -> None:

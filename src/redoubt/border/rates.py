@@ -6,7 +6,6 @@ What is beyond gets 503 with Retry-After. Requests inside dialogs and emergency 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 
 from redoubt.cscf.lapses import Ends
 from redoubt.limits import DIALOG_LIFETIME_S, RETRY_AFTER_S
@@ -19,20 +18,16 @@ from redoubt.sip.uri import OtherUri
 CLAUSE = "RFC 7339 5.10.1"
 
 
-class Weight(Enum):
-    """How far beyond its rate a partner's requests of a kind go, as a part of that rate."""
-
-    INITIAL = 0.0
-    IN_DIALOG = 0.25
-    EMERGENCY = 1.0
+# How far beyond its rate a partner's requests of a kind go, as a part of that rate.
+INITIAL, IN_DIALOG, EMERGENCY = 0.0, 0.25, 1.0
 
 
-def weight_of(request: Request) -> Weight:
+def excess_of(request: Request) -> float:
     """Emergency is what calls a service (RFC 5031), whoever marks it otherwise."""
     if request.to.tag is not None:
-        return Weight.IN_DIALOG
+        return IN_DIALOG
     uri = request.request_uri
-    return Weight.EMERGENCY if isinstance(uri, OtherUri) and uri.aor.startswith("urn:service:sos") else Weight.INITIAL
+    return EMERGENCY if isinstance(uri, OtherUri) and uri.aor.startswith("urn:service:sos") else INITIAL
 
 
 @dataclass(slots=True)
@@ -82,7 +77,7 @@ class Rates:
             bucket = self._buckets[partner.name] = Bucket(rate, now)
         bucket.left = min(rate, bucket.left + (now - bucket.at) * rate)
         bucket.at = now
-        if bucket.left - 1 < -rate * weight_of(request).value and self._context.enforces("border-rate"):
+        if bucket.left - 1 < -rate * excess_of(request) and self._context.enforces("border-rate"):
             raise self._busy(f"{partner.name} sends more than {rate:.0f} requests a second (`requests-per-s`)")
         bucket.left -= 1
 
@@ -91,7 +86,7 @@ class Rates:
         key = (partner.name, request.call_id)
         known = key in self._calls
         full = self.calls_with(partner) >= partner.config.sessions
-        if full and not known and weight_of(request) is Weight.INITIAL and self._context.enforces("border-rate"):
+        if full and not known and excess_of(request) == INITIAL and self._context.enforces("border-rate"):
             raise self._busy(f"{partner.config.sessions} calls with {partner.name} stand (`sessions`)")
         call = self._calls.get(key) or self._keep(key)
         call.expires_at = asyncio.get_running_loop().time() + DIALOG_LIFETIME_S

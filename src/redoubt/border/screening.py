@@ -15,10 +15,12 @@ from redoubt.sip.multipart import split_body
 from redoubt.sip.names import CANONICAL
 from redoubt.sip.sdp import Attribute, Media, parse_sdp
 from redoubt.sip.service import Context
+from redoubt.sip.uri import SipUri, Uri
 
 CLAUSE = "TS 29.165 6.1"
 KNOWN_HEADERS = frozenset(CANONICAL.values())
 SDP = "application/sdp"
+NUMERIC = tuple("+0123456789")
 NAMED_MEDIA = frozenset(("audio", "video"))
 # Of RFC 3551 6, as far as phones use them without a=rtpmap.
 STATIC = {0: "PCMU", 3: "GSM", 4: "G723", 8: "PCMA", 9: "G722", 15: "G728", 18: "G729", 31: "H261", 34: "H263"}
@@ -39,6 +41,8 @@ class Screening:
         if request.method not in agreement.methods:
             allow = ", ".join(agreement.methods)
             raise SipError(405, f"{request.method} may not pass to or from {partner.name}", CLAUSE, (("Allow", allow),))
+        if agreement.refuse:
+            _demand_target(request.request_uri, partner)
         self._strip(request, partner)
         body = request.body
         if not body:
@@ -81,6 +85,17 @@ class Screening:
         for name in unknown:
             if name not in partner.config.headers:
                 message.remove(name)
+
+
+def _demand_target(uri: Uri, partner: Partner) -> None:
+    """The access list of the agreement: numbers by how they begin, domains with all below them. Raises 403."""
+    host = uri.host if isinstance(uri, SipUri) else ""
+    number = uri.aor.partition(":")[2].partition("@")[0]
+    for refused in partner.config.refuse:
+        lowered = refused.lower()
+        is_number = lowered[:1] in NUMERIC
+        if number.startswith(lowered) if is_number else host == lowered or host.endswith(f".{lowered}"):
+            raise SipError(403, f"{partner.name}: {refused} stands in `refuse`", CLAUSE)
 
 
 def _allowed(octets: bytes, codecs: tuple[str, ...], whose: str) -> bytes:

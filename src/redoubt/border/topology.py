@@ -12,6 +12,7 @@ from urllib.parse import quote, unquote
 from redoubt.border.hiding import Hiding, Purpose
 from redoubt.ndm.partners import Partner
 from redoubt.sip.errors import SipError
+from redoubt.sip.fields import ROUTE
 from redoubt.sip.grammar import split_list
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import Message
@@ -32,6 +33,7 @@ class Topology:
         self._others = tuple([node for node in self._nodes if not node.endswith(self._below)])
         self._hiding = hiding
         self._marked = f";tokenized-by={self.realm}"
+        self._entries: dict[tuple[str, bool], str] = {}
 
     @property
     def hides(self) -> bool:
@@ -57,7 +59,12 @@ class Topology:
 
     def entry(self, partner: Partner, anonymous: bool = False) -> str:
         """The border's own entry for nodes inside: to whom requests go on; whether the caller is anonymous there."""
-        return f"<sip:{quote(partner.name, safe='')}@{self.own};lr{';anonymous' if anonymous else ''}>"
+        key = (partner.name, anonymous)
+        known = self._entries.get(key)
+        if known is None:
+            mark = ";anonymous" if anonymous else ""
+            known = self._entries[key] = f"<sip:{quote(partner.name, safe='')}@{self.own};lr{mark}>"
+        return known
 
     def named_in(self, uri: Uri) -> tuple[str, bool]:
         """The partner whom an own entry names, "" if none; and whether the caller is anonymous there."""
@@ -104,7 +111,7 @@ class Topology:
         return [*found, self.outer_entry(hidden, partner)] if hidden else found
 
     def _is_ours(self, entry: str) -> bool:
-        uri = NameAddr.parse(entry).uri
+        uri = ROUTE.parse(entry).uri
         return isinstance(uri, SipUri) and (uri.host == self.own or self.is_node(uri.host))
 
     # ---- Vias

@@ -64,13 +64,15 @@ class Trust:
         self._context = context
         self._realm = realm
         self._own = own
+        self._none = Wishes(Response(200), frozenset(), PRIVACY_VALUES)
 
     # ---- out
 
     def wishes(self, message: Message, partner: Partner, possible: frozenset[str] = PRIVACY_VALUES) -> Wishes:
         """What privacy this border must provide; towards the trust domain the far edge does. Raises SipError 500."""
-        none = partner.is_trusted or not self._context.enforces("border-privacy")
-        return Wishes(message, frozenset() if none else wanted_privacy(message), possible)
+        if partner.is_trusted or not self._context.enforces("border-privacy"):
+            return self._none
+        return Wishes(message, wanted_privacy(message), possible)
 
     def tell(self, message: Message, partner: Partner, wishes: Wishes) -> None:
         """Takes from a message what the partner is not told (TS 24.229 4.4)."""

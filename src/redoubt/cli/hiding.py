@@ -104,7 +104,7 @@ async def _read(realm: str, path: Path, partner: str, token: str) -> tuple[str, 
     hiding = Hiding(Context("hiding", EventStream(), clock, SystemRandomness()), "gcm", realm, RingFile(path))
     for purpose in Purpose:
         try:
-            return purpose.value.decode(), hiding.open(purpose, partner, token)
+            return str(purpose), hiding.open(purpose, partner, token)
         except SipError:
             continue
     return None

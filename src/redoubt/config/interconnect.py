@@ -79,6 +79,8 @@ class PartnerConfig(Section, frozen=True):
         "PUBLISH", "REGISTER", "INFO",
     )  # fmt: skip
     """Requests that may pass, either way."""
+    refuse: tuple[Domain, ...] = ()
+    """Whom nobody reaches from it or at it: beginnings of numbers, such as "+881", and domains."""
     headers: tuple[str, ...] = ()
     """Headers that may pass, either way, besides those of the standards."""
     codecs: tuple[str, ...] = ()
