@@ -160,6 +160,8 @@ class Network:
             self.s_cscf.close()
         if self.p_cscf is not None:
             self.p_cscf.close()
+        if self.border is not None:
+            self.border.ibcf.close()
         if self.gm is not None:
             self.gm.close()
         if self.relay is not None:
@@ -180,7 +182,8 @@ class Network:
             sizes[f"{name} server transactions"] = stack.server_transactions
             sizes[f"{name} client transactions"] = stack.client_transactions
             sizes[f"{name} exchanges"] = stack.exchanges
-        for name, function in (("p-cscf", self.p_cscf), ("s-cscf", self.s_cscf)):
+        ibcf = self.border.ibcf if self.border is not None else None
+        for name, function in (("p-cscf", self.p_cscf), ("s-cscf", self.s_cscf), ("border", ibcf)):
             if function is not None:
                 sizes |= {f"{name} {table}": size for table, size in function.table_sizes().items()}
         return sizes if self.relay is None else sizes | self.relay.table_sizes()
