@@ -46,9 +46,19 @@ class Operator:
         return f"{self.name}.example"
 
     @property
-    def border(self) -> str:
+    def host(self) -> str:
+        """The border's address."""
+        return f"127.{self.number}.0.1"
+
+    @property
+    def address(self) -> tuple[str, int]:
         """Where partners reach it."""
-        return f"tls:127.{self.number}.0.1:{self.port}"
+        return self.host, self.port
+
+    @property
+    def border(self) -> str:
+        """The same, as redoubt.toml has it."""
+        return f"tls:{self.host}:{self.port}"
 
     def agrees(self, other: "Operator", **options: Any) -> None:
         """Cross-certifies the other's authority, and writes down the agreement."""

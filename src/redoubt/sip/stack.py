@@ -22,7 +22,7 @@ from redoubt.sip.transaction_timers import Lanes
 from redoubt.transport.connection import Connection, OnStream, StreamReceiver
 from redoubt.transport.connections import Connections
 from redoubt.transport.flow import Address, Clear, Flow, FlowFailed, Security, TrustedAddress, Zone
-from redoubt.transport.handshakes import Handshakes
+from redoubt.transport.handshakes import Handshakes, TlsServer
 from redoubt.transport.listen import Listen
 from redoubt.transport.tls import TlsSettings, peer_of, peer_on
 from redoubt.transport.udp import OnDatagram, UdpEndpoint
@@ -60,7 +60,7 @@ class Stack:
         self.resolver: NextHops = resolver or Resolver(context.randomness)
         self.outbound = Outbound(context, self._clients, self._flows, self.resolver, self._wire.send)
         self._handshakes = Handshakes(self._report)
-        self._listening: list[asyncio.Server] = []
+        self._listening: list[asyncio.Server | TlsServer] = []
 
     async def listen(self, listen: Listen, service: Service) -> Address:
         """Binds a socket whose requests `service` answers; the address that it got. Raises OSError, ValueError."""
@@ -127,6 +127,7 @@ class Stack:
         def make() -> Connection:
             return Connection(listen.transport, listen.zone, self.connections, accept, self._vouch_stream)
 
+        server: asyncio.Server | TlsServer
         if listen.transport != "tls":
             server = await asyncio.get_running_loop().create_server(make, listen.host, listen.port)
         elif self._tls is not None and self._tls.server is not None:

@@ -52,7 +52,6 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._receiver: StreamReceiver | None = None
         self.error: Exception | None = None  # why it ended, if not by a close
-        self._early = b""  # came right behind a handshake, before whoever shook hands could tell us
 
     # ---- asyncio
 
@@ -66,16 +65,11 @@ class Connection(asyncio.Protocol):
         )
         if self._keeper.admit(self):
             self._receiver = self._accept(self.flow)
-            early, self._early = self._early, b""
-            if early:
-                self.data_received(early)
         else:
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self.flow is None:
-            self._early += data
-        elif self._receiver is not None and self._receiver.received(data):
+        if self._receiver is not None and self._receiver.received(data):
             self.has_spoken = True
             self.heard_at = asyncio.get_running_loop().time()
 

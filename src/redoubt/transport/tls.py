@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from redoubt.transport.flow import TlsPeer
+from redoubt.transport.tls_alerts import TellingContext
 
 SUITES = "ECDHE+AESGCM:ECDHE+CHACHA20:@SECLEVEL=2"  # of TLS 1.2; those of TLS 1.3 are all of this kind
 
@@ -73,7 +74,7 @@ def phone(authority: str) -> TlsSettings:
 
 def _context(side: int) -> ssl.SSLContext:
     """The profile. No session is resumed: a certificate may have been revoked since (RFC 8446 4.6.1)."""
-    context = ssl.SSLContext(side)
+    context = TellingContext(side) if side == ssl.PROTOCOL_TLS_SERVER else ssl.SSLContext(side)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(SUITES)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
