@@ -160,6 +160,9 @@ class DiameterPeer(Section, frozen=True):
     """Where to reach it, as "tcp:HOST:PORT", "tls:HOST:PORT" or "sctp:HOST:PORT"; empty: it connects to us."""
     addresses: tuple[str, ...] = ()
     """IP addresses that it may connect from; empty: any that may speak with us at all."""
+    gateway: str = ""
+    """The entry of [[gateways]] behind which it is: from its addresses it is spoken with while that tunnel stands, in
+    clear too, and not at all without."""
     applications: tuple[DiameterApplication, ...] = ("cx", "sh")
     commands: tuple[DiameterCommand, ...] = ()
     """Requests that it may send, such as "UAR" or "LIR"; empty: all that its side of the application has."""

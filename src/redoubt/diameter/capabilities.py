@@ -56,6 +56,7 @@ def check_peer(local: Local, config: DiameterPeer, message: DiameterMessage, flo
         raise DiameterError(Result.UNKNOWN_PEER, f"{host} of {realm} is another peer", "RFC 6733 5.3")
     check_certificate(local, config, flow)
     check_address(local, config, flow)
+    check_tunnel(local, config)
 
 
 def check_certificate(local: Local, config: DiameterPeer, flow: Flow) -> None:
@@ -91,6 +92,21 @@ def check_address(local: Local, config: DiameterPeer, flow: Flow) -> None:
         raise DiameterError(Result.UNKNOWN_PEER, f"{config.identity} comes from {flow.remote[0]}", "RFC 6733 13")
 
 
+def check_tunnel(local: Local, config: DiameterPeer) -> None:
+    """A peer behind a gateway is spoken with while its tunnel stands only (TS 33.210 5)."""
+    if not local.tunnelled.is_cut(config) or not local.enforces("diameter-peers"):
+        return
+    local.violated(
+        "CER",
+        "the tunnel to the peer's gateway stands",
+        expected=f"{config.gateway} of [[gateways]] stands",
+        seen="it does not",
+        clause="TS 33.210 5",
+        advice="`redoubt gateways` says why; nothing is said to the peer or taken from it meanwhile",
+    )
+    raise DiameterError(Result.UNKNOWN_PEER, f"{config.identity}'s tunnel {config.gateway} is down", "TS 33.210 5")
+
+
 def check_exposure(local: Local, flow: Flow) -> bool:
     """Diameter in clear only with this host or a protected network domain (RFC 6733 13, TS 33.210)."""
     host = plain(flow.remote[0])
@@ -99,7 +115,7 @@ def check_exposure(local: Local, flow: Flow) -> bool:
     local.violated(
         "connection",
         "Diameter in clear is spoken with trusted addresses only",
-        expected="TLS, or an address of [network] trusted-nodes",
+        expected="TLS, an address of [network] trusted-nodes, or one behind a gateway whose tunnel stands",
         seen=f"{flow.transport} with {host}",
         clause="RFC 6733 13",
         advice=f"use tls: with this peer, or add {host} to [network] trusted-nodes if IPsec protects the way to it",
@@ -110,7 +126,7 @@ def check_exposure(local: Local, flow: Flow) -> bool:
 def is_trusted(local: Local, host: str) -> bool:
     """This host itself, or a node of the protected network domain."""
     host = plain(host)
-    return host in local.trusted_nodes or ip_address(host).is_loopback
+    return host in local.trusted_nodes or local.tunnelled.protects(host) or ip_address(host).is_loopback
 
 
 def plain(host: str) -> str:

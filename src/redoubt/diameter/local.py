@@ -6,6 +6,7 @@ from redoubt.diameter import dictionary as d
 from redoubt.diameter.applications import Application
 from redoubt.diameter.avp import Avp
 from redoubt.diameter.codec import REQUEST, DiameterMessage
+from redoubt.diameter.tunnelled import Tunnelled
 from redoubt.events import Check, Fault
 from redoubt.sip.service import Context
 from redoubt.transport.tls import TlsSettings
@@ -24,6 +25,7 @@ class Local:
     tls: TlsSettings | None
     watchdog_s: float
     applications: dict[int, Application]
+    tunnelled: Tunnelled = field(default_factory=Tunnelled)
     closing: bool = False
     origin: list[Avp] = field(init=False)  # Origin-Host and Origin-Realm, made once
     state_id: int = field(init=False)

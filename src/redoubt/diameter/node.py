@@ -27,6 +27,7 @@ from redoubt.diameter.peer import CLOSING_S, Peer, Surroundings
 from redoubt.diameter.peer_table import State
 from redoubt.diameter.results import Result
 from redoubt.diameter.sending import REQUEST_S, Sending
+from redoubt.diameter.tunnelled import Stands, Tunnelled
 from redoubt.sip.service import Context
 from redoubt.transport.connection import Connection, OnStream, StreamReceiver
 from redoubt.transport.connections import Connections
@@ -72,6 +73,7 @@ class Node:
         applications: Iterable[Application] = (CX,),
         trusted_nodes: frozenset[str] = frozenset(),
         tls: TlsSettings | None = None,
+        stands: Stands | None = None,
     ) -> None:
         config = config or DiameterConfig()
         if tls is None and config.certificate:
@@ -79,7 +81,8 @@ class Node:
         spoken = {each.number: each for each in applications}
         self.context = context
         trusted = frozenset(map(capabilities.plain, trusted_nodes))
-        self._local = Local(context, identity.lower(), realm.lower(), trusted, tls, config.watchdog, spoken)
+        tunnelled = Tunnelled(stands)
+        self._local = Local(context, identity.lower(), realm.lower(), trusted, tls, config.watchdog, spoken, tunnelled)
         loop = asyncio.get_running_loop()
         self.peers: dict[str, Peer] = {}
         self.overload = Reporting(loop.time, context.clock.now, limits.DIAMETER_REQUESTS_IN_WORK)
@@ -135,6 +138,16 @@ class Node:
         made = self._add(peer)
         made.start()
         return made
+
+    def tunnel_changed(self, gateway: str, stands: bool) -> None:
+        """A tunnel rose: peers behind it are dialled. It fell: their connections end at once (TS 33.210 5)."""
+        for peer in self.peers.values():
+            if peer.config.gateway != gateway:
+                continue
+            if stands:
+                peer.start()
+            elif peer.link is not None:
+                peer.link.flow.close()
 
     # ---- what it asks of others
 
@@ -274,6 +287,8 @@ class Node:
         if config.identity.lower() in self.peers:
             raise ConfigError(f"[[diameter.peers]] has {config.identity} twice; write one of them, with all it may do")
         around = Surroundings(self._dial, self._request, self._stray_answer, self._fail_over, self._sending.changed)
+        if config.gateway:
+            self._local.tunnelled.know(config.gateway, map(capabilities.plain, config.addresses))
         peer = self.peers[config.identity.lower()] = Peer(self._local, config, around)
         return peer
 
@@ -294,6 +309,8 @@ class Node:
             made.append(Link(self._local, flow, peer))
             return made[0]
 
+        if self._local.tunnelled.is_cut(peer.config):
+            raise FlowFailed(f"the tunnel {peer.config.gateway} is down")
         target = Listen.parse(peer.config.connect, Zone.CORE, STREAMS)
         connection = await dial(
             target,

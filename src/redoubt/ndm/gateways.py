@@ -25,12 +25,14 @@ class Gateways:
             check(gateway)
         self.listeners: list[OnChange] = []
         self._context = context
+        self._started = False
         self._tunnels = {one.name: Tunnel(context, one, self._changed) for one in gateways}
         if len(self._tunnels) < len(gateways):
             raise ConfigError("[[gateways]]: two have the same name; give each its own")
 
     def start(self) -> None:
         """Has charon set them up; each stands when it does. They outlive this process, so that calls do."""
+        self._started = True
         for tunnel in self._tunnels.values():
             if weak := weaknesses(tunnel.config):
                 why = f"the tunnel {tunnel.name} may be agreed on weakly: {', '.join(weak)}"
@@ -40,14 +42,17 @@ class Gateways:
             of_it = [tunnel for tunnel in self._tunnels.values() if tunnel.config.vici == path]
             self._context.start(Charon(self._context, path, of_it).hold())
 
+    def knows(self, name: str) -> bool:
+        return name in self._tunnels
+
     def stands(self, name: str) -> bool:
         """Whether what is sent through that tunnel now reaches the partner's gateway protected."""
         tunnel = self._tunnels.get(name)
         return tunnel is not None and tunnel.stands
 
     def rows(self) -> list[TunnelRow]:
-        """What each tunnel is and has carried, for `redoubt gateways`."""
-        return [tunnel.row() for tunnel in self._tunnels.values()]
+        """What each tunnel is and has carried, for `redoubt gateways`; nothing where another process has them."""
+        return [tunnel.row() for tunnel in self._tunnels.values()] if self._started else []
 
     def _changed(self, name: str, stands: bool) -> None:
         for listener in self.listeners:

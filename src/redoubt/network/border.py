@@ -24,12 +24,22 @@ class Border:
     """Made by the network where the IBCF runs. Raises ConfigError."""
 
     def __init__(
-        self, context: Context, config: Config, directory: Path, dns: Dns, inside: Service, anchoring: Anchoring | None
+        self,
+        context: Context,
+        config: Config,
+        directory: Path,
+        dns: Dns,
+        inside: Service,
+        anchoring: Anchoring | None,
+        gateways: Gateways,
     ) -> None:
         self._config = config.ibcf
         self._context = context
-        self.gateways = Gateways(context, config.gateways)
-        self.partners = Partners(context, config.partners, self.gateways.stands)
+        for partner in config.partners:
+            if partner.gateway and not gateways.knows(partner.gateway):
+                named = f"[[partners]] {partner.name}: gateway = {partner.gateway!r}"
+                raise ConfigError(f"{named} is no entry of [[gateways]]; write the name of one")
+        self.partners = Partners(context, config.partners, gateways.stands)
         self.certificates = Certificates(context, config.ibcf) if config.ibcf.certificate else None
         resolver = Resolver(context.randomness, dns=dns, tell=lambda why: context.notice("warning", why))
         hops = PartnerHops(self.partners, resolver, authentic=config.dns.partners == "authentic")
@@ -48,7 +58,7 @@ class Border:
         )  # fmt: skip
 
     async def open(self) -> dict[str, str]:
-        """Opens the border's sockets, has the gateways' tunnels set up; the addresses. Raises OSError, ConfigError."""
+        """Opens the border's sockets; the addresses. Raises OSError, ConfigError."""
         names = {}
         for text in self._config.listen:
             try:
@@ -56,7 +66,6 @@ class Border:
             except ValueError as error:
                 raise ConfigError(f"[ibcf] listen: {error}; set [ibcf] certificate, key and authority") from None
             names[f"{host}:{port}"] = "ibcf"
-        self.gateways.start()
         if self.certificates is not None:
             self._context.start(self.certificates.watch(self.partners))
         return names

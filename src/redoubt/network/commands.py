@@ -45,7 +45,7 @@ def commands(network: Network) -> dict[str, Command]:
         return found
 
     async def gateways(_asked: dict[str, Any]) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = msgspec.to_builtins(network.border.gateways.rows() if network.border else [])
+        found: list[dict[str, Any]] = msgspec.to_builtins(network.gateways.rows())
         return found
 
     return {

@@ -18,6 +18,7 @@ from redoubt.diameter.sh_server import ShServer
 from redoubt.hss.application_changes import ApplicationChanges
 from redoubt.hss.application_data import ApplicationData
 from redoubt.hss.hss import Hss
+from redoubt.ndm.gateways import Gateways
 from redoubt.sip.service import Context
 from redoubt.transport.flow import Address
 
@@ -29,8 +30,9 @@ S_CSCF_COMMANDS = ("MAR", "SAR", "LIR")
 class DiameterNodes:
     """Made by the network; raises OSError for certificates and addresses that can't be used."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, gateways: Gateways) -> None:
         self._config = config
+        self._gateways = gateways
         self.nodes: dict[str, Node] = {}
 
     async def serve(self, context: Context, hss: Hss) -> dict[str, Address]:
@@ -73,14 +75,21 @@ class DiameterNodes:
                 self._config.diameter,
                 applications=[each for each in (CX, SH) if each.name in spoken],
                 trusted_nodes=frozenset(network.trusted_nodes),
+                stands=self._gateways.stands,
             )
         except ValueError as error:
             raise ConfigError(f"[diameter] certificate, key or authority: {error}") from error
         self.nodes[context.node] = node
+        self._gateways.listeners.append(node.tunnel_changed)
         return node
 
     def _connect(self, node: Node, peers: Iterable[DiameterPeer]) -> None:
         for peer in peers:
+            if peer.gateway and not (peer.addresses and self._gateways.knows(peer.gateway)):
+                raise ConfigError(
+                    f"[[diameter.peers]] {peer.identity}: gateway = {peer.gateway!r} must be the name of an entry of"
+                    " [[gateways]], and addresses those of the peer behind it"
+                )
             node.connect_to(peer)
 
     async def _listen(self, node: Node, text: str) -> Address:

@@ -26,6 +26,7 @@ from redoubt.hss.rest_token import write_token_file
 from redoubt.media.relay import Relay
 from redoubt.ndm.dns_servers import dns_of
 from redoubt.ndm.enum import Enum
+from redoubt.ndm.gateways import Gateways
 from redoubt.network.border import Border
 from redoubt.network.configuration import from_tree
 from redoubt.network.diameter_nodes import DiameterNodes
@@ -69,7 +70,8 @@ class Network:
         self.s_cscf: SCscf | None = None
         self.border: Border | None = None
         self.relay: Relay | None = None
-        self.diameter = DiameterNodes(config)
+        self.gateways = Gateways(context.named("gateways"), config.gateways)
+        self.diameter = DiameterNodes(config, self.gateways)
         self._own: dict[str, tuple[str, Service]] = {}
         self.dns = dns_of(context, config.dns)
         self._resolver = Resolver(context.randomness, dns=self.dns, tell=lambda why: context.notice("warning", why))
@@ -192,6 +194,8 @@ class Network:
         self._access: list[tuple[Listen, Address]] = []
         self._plan_routes()
         self._tls = self._sip_tls()
+        if "ibcf" in self.only or ("hss" in self.only and any(peer.gateway for peer in self.config.diameter.peers)):
+            self.gateways.start()
         self.relay = await open_relay(self.context, self.config, self.only)
         if "hss" in self.only:
             await self._start_hss()
@@ -305,7 +309,7 @@ class Network:
         context, stack = self._stack("ibcf")
         inside = Dispatch(context, self._own, stack.outbound)
         anchoring = anchoring_of(context, self.relay)
-        self.border = Border(context, self.config, self.directory, self.dns, inside, anchoring)
+        self.border = Border(context, self.config, self.directory, self.dns, inside, anchoring, self.gateways)
         self.stacks["border"] = self.border.stack
         self.names |= await self.border.open()
         await self._serve("ibcf", stack, config.core, Zone.CORE, self.border.ibcf.from_inside, [config.uri])
