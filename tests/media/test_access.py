@@ -112,3 +112,25 @@ def test_where_all_are_anchored_no_phone_learns_where_another_is_and_ipv6_meets_
             await ours.hang_up()
 
     run(main, 1)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_calls_with_changes_over_a_lossy_wire_leave_nothing_open(seed: int) -> None:
+    async def main(wire: Network) -> None:
+        Nat(wire, "192.168.1.2", "203.0.113.5")
+        async with house(wire, "always") as home:
+            alice = await home.phone("alice", "192.168.1.2")
+            await home.phone("bob", "fd00:3::2")
+            for number in range(6):
+                call = await alice.call(home.impu("bob"))
+                if call.status != 200:
+                    continue
+                await asyncio.sleep(1)
+                if number % 2:
+                    await call.hold()
+                    await call.resume()
+                await asyncio.sleep(1)
+                assert heard(call) > 30
+                await call.hang_up()
+
+    run(main, seed, network=Network(seed, loss=0.1, duplicate=0.05, reorder=0.05))

@@ -294,6 +294,29 @@ def test_behind_a_nat_nobody_is_latched_to_after_the_window() -> None:
     simulated(script)
 
 
+def test_the_window_begins_anew_with_each_2xx_since_one_that_was_lost_opens_nothing() -> None:
+    """Found by seed 48 of test_access.py with loss: the fourth repetition, 30 s later, was the first to arrive."""
+
+    async def script(world: World) -> None:
+        world.outsider = Outsider(host="203.0.113.5", family=4)
+        nat, bob = await world.ear("203.0.113.5", 61_000), await world.ear(BOB)
+
+        async def repeats(request: Request, exchange: Exchange) -> Response:
+            async def again() -> None:
+                await asyncio.sleep(29)
+                exchange.upward(response(request, described(*bob.local)))
+
+            world.context.start(again())
+            return response(request, described(*bob.local))
+
+        got = await world.inward(asks("INVITE", described("192.168.1.7", 5004)), repeats)
+        await asyncio.sleep(31)
+        assert got is not None and await nat.reaches(place(got.body), bob)
+        await hang_up(world)
+
+    simulated(script)
+
+
 def test_two_functions_of_one_process_may_anchor_one_call() -> None:
     """The P-CSCF of the caller and of the callee: each sees the other's port as an address inside."""
 

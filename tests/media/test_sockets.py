@@ -85,3 +85,9 @@ async def test_an_address_of_another_machine_is_refused_at_start_and_named() -> 
 async def test_ports_that_make_no_sense_are_refused_at_start_and_named() -> None:
     with pytest.raises(ConfigError, match=r"\[media\] ports"):
         await Network.temporary({"media": {"access": "nat", "ports": [5000, 4000]}})
+
+
+async def test_a_relay_without_a_protection_serves_loopback_only() -> None:
+    media = {"access": "always", "outside": ["192.0.2.77"]}
+    with pytest.raises(ConfigError, match=r"protections-off.*192\.0\.2\.77"):
+        await Network.temporary({"media": media, "test": {"protections-off": ["media-source"]}})

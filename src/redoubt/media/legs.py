@@ -98,11 +98,12 @@ class Leg:
             return
         if behind is None:
             self.source = self.target = sockaddr(named)
-        elif (named, behind) == (self._named, self._behind):
-            self.target = self.source
         else:
-            self.source = self.target = None
-            self._window_ends = asyncio.get_running_loop().time() + limits.MEDIA_LATCH_S
+            if (named, behind) != (self._named, self._behind):
+                self.source = None
+            self.target = self.source
+            if self.source is None:  # said again, by a 2xx that is repeated: the phone may hear of it only now
+                self._window_ends = asyncio.get_running_loop().time() + limits.MEDIA_LATCH_S
         self._named, self._behind, self._begins = named, behind, begins
 
     def forget(self) -> None:

@@ -4,6 +4,7 @@ from redoubt.config import Config, ConfigError
 from redoubt.media.anchoring import Anchoring
 from redoubt.media.relay import Relay
 from redoubt.sip.service import Context
+from redoubt.transport.listen import is_loopback
 
 
 async def open_relay(context: Context, config: Config, only: frozenset[str]) -> Relay | None:
@@ -12,6 +13,9 @@ async def open_relay(context: Context, config: Config, only: frozenset[str]) -> 
     border = "ibcf" in only and any(partner.media == "relay" for partner in config.partners)
     if not access and not border:
         return None
+    exposed = [host for host in (*config.media.inside, *config.media.outside) if not is_loopback(host)]
+    if config.test.protections_off and exposed:
+        raise ConfigError(f"[test] protections-off is set, so [media] may have loopback alone, and not {exposed[0]}")
     try:
         relay = Relay(context.named("media"), config.media)
     except ValueError as error:
