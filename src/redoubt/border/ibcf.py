@@ -73,6 +73,7 @@ class Ibcf:
         self._trust.tell(request, partner, wishes)
         counted = self._counted(request, partner)
         fixed = _fixed(request)
+        request = request.copy()  # what is refused from here on is answered as it came
         passage = self._out(request, partner, wishes, anonymous)
         self._send_to(request, partner)
         blur_hops(request, self._context)
@@ -119,6 +120,7 @@ class Ibcf:
                 return abilities(request, partner, context)
             demand_hops(request, context)
             fixed = _fixed(request)
+            request = request.copy()  # what is refused from here on is answered as it came
             passage = self._in(request, partner)
             self._demand_entry(request, partner, passage)
             self._trust.believe(request, partner)
@@ -166,7 +168,8 @@ class Ibcf:
         """Makes the request fit for the other side, as a proxy or as a user agent of its own."""
         if partner.config.mode == "proxy" or request.method == "REGISTER":
             return Outward(self._topology, partner, request, wishes, anonymous)
-        crossing = Crossing(self.b2bua, Side.INSIDE, partner, request, _anonymous if wishes.user else _as_is)
+        named = _anonymous if wishes.user else partial(self._topology.outer_target, partner=partner)
+        crossing = Crossing(self.b2bua, Side.INSIDE, partner, request, named)
         if not partner.is_trusted:
             make_plain(request, partner)
         hide_targets(request, self._topology, partner, contact=False)
@@ -290,10 +293,6 @@ def spoil(response: Response, fixed: dict[str, list[str]]) -> None:
 def _anonymous(address: NameAddr) -> NameAddr:
     """Another name, the same tag (RFC 3323 4.1.1.3)."""
     return replace(NOBODY, params=address.params)
-
-
-def _as_is(address: NameAddr) -> NameAddr:
-    return address
 
 
 def _uncounted(_response: Response) -> None:

@@ -18,6 +18,10 @@ from redoubt.sip.uri import SipUri
 ADDRESSES = frozenset(
     ("Contact", "P-Asserted-Identity", "History-Info", "Referred-By", "Refer-To", "Reply-To", "P-Associated-URI")
 )
+# Where nodes are dealt with one by one; anything else that names one does not leave.
+ELSEWHERE = frozenset(
+    ("Via", "Route", "Record-Route", "Path", "Service-Route", "From", "To", "Call-ID", "CSeq", "Max-Forwards", "Allow")
+)
 NOBODY = NameAddr("Anonymous", SipUri("sip", "anonymous", None, ANONYMOUS))  # RFC 3323 4.1.1.3
 DIALOG_FORMING = frozenset(("INVITE", "SUBSCRIBE", "REFER"))  # RFC 3261 12, RFC 6665, RFC 3515
 
@@ -49,6 +53,8 @@ class Outward:
         if topology.hides:
             hide_targets(request, topology, partner, self._anonymous or wishes.header)
             _hide_party(request, topology, partner)
+            if any(topology.may_name_node(line) for line in request.all("Route")):
+                request.replace("Route", topology.foreign(entries_of(request, "Route"), partner))
         if self._anonymous:
             request.put(FROM, replace(NOBODY, params=request.from_.params))
 
@@ -171,6 +177,11 @@ def hide_targets(message: Message, topology: Topology, partner: Partner, contact
             address = parse_contact(entry)
             shown.append(str(topology.outer_target(address, partner, always)) if address is not STAR else entry)
         message.replace(name, shown)
+    for name in message.others(ELSEWHERE):
+        lines = message.all(name)
+        clean = [line for line in lines if not topology.names_node(line)]
+        if len(clean) < len(lines):  # nothing that a partner needs: text of a Reason, a server of tones
+            message.replace(name, clean)
 
 
 def _hide_party(request: Request, topology: Topology, partner: Partner) -> None:

@@ -16,7 +16,7 @@ from redoubt.sip.fields import ROUTE
 from redoubt.sip.grammar import split_list
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import Message
-from redoubt.sip.uri import SipUri, Uri, parse_uri
+from redoubt.sip.uri import HOST, SipUri, Uri, parse_uri
 
 
 class Topology:
@@ -47,13 +47,35 @@ class Topology:
 
     def is_node(self, host: str) -> bool:
         """Whether a host is a node inside, about which nobody outside is told."""
-        if host == self.own:
+        if not host or host == self.own:
             return False
         return host.endswith(self._below) or host in self._nodes or (host[0] == "[" and _bare(host) in self._nodes)
 
+    def is_at_node(self, uri: SipUri) -> bool:
+        """Whether a request to a URI would go to a node."""
+        there = uri.param("maddr") if uri.params else None
+        return self.is_node(uri.host) or (there is not None and self.is_node(there.lower()))
+
     def may_name_node(self, text: str) -> bool:
         """Whether it is worth while to read a value closely."""
-        return self._below in text or any(node in text for node in self._others)
+        lowered = text.lower()
+        return self._below in lowered or any(node in lowered for node in self._others)
+
+    def names_node(self, text: str) -> bool:
+        """Whether a host in a text of any kind is a node."""
+        lowered = text.lower()
+        for name in (self._below, *self._others):
+            at = lowered.find(name)
+            while at >= 0:
+                start, end = at, at + len(name)
+                while start > 0 and lowered[start - 1] in HOST:
+                    start -= 1
+                while end < len(lowered) and lowered[end] in HOST:
+                    end += 1
+                if self.is_node(lowered[start:end].strip(".")):
+                    return True
+                at = lowered.find(name, end)
+        return False
 
     # ---- entries of routes
 
@@ -88,7 +110,7 @@ class Topology:
         while at < len(entries) and self._is_ours(entries[at]):
             at += 1
         hidden = entries[:at] if as_route else entries[:at][::-1]
-        return [self.outer_entry(hidden, partner), *self._foreign(entries[at:], partner)]
+        return [self.outer_entry(hidden, partner), *self.foreign(entries[at:], partner)]
 
     def revealed(self, uri: Uri, partner: Partner) -> list[str] | None:
         """What is hidden behind an own entry that the partner sends back; None if it has no token. Raises 400."""
@@ -96,7 +118,7 @@ class Topology:
             return None
         return self._hiding.open(Purpose.ROUTE, partner.name, uri.user)
 
-    def _foreign(self, entries: Sequence[str], partner: Partner) -> list[str]:
+    def foreign(self, entries: Sequence[str], partner: Partner) -> list[str]:
         """Entries of others, as they are; what is ours among them, in tokens."""
         found: list[str] = []
         hidden: list[str] = []
@@ -112,7 +134,7 @@ class Topology:
 
     def _is_ours(self, entry: str) -> bool:
         uri = ROUTE.parse(entry).uri
-        return isinstance(uri, SipUri) and (uri.host == self.own or self.is_node(uri.host))
+        return isinstance(uri, SipUri) and (uri.host == self.own or self.is_at_node(uri))
 
     # ---- Vias
 
@@ -130,7 +152,7 @@ class Topology:
         uri = address.uri
         if self._hiding is None or not isinstance(uri, SipUri) or uri.host == self.own:
             return address
-        if not always and not self.is_node(uri.host):
+        if not always and not self.is_at_node(uri):
             return address
         token = self._hiding.seal(Purpose.TARGET, partner.name, (str(uri),))
         hidden = SipUri("sip", token, None, self.own, None, (("tokenized-by", self.realm),))
