@@ -103,6 +103,7 @@ DNS_SERVER_NETWORKS = 16_384  # whose questions it counts, about 3 MB
 DNS_SERVER_CONNECTIONS = 256
 DNS_SERVER_PER_SOURCE = 32
 DNS_SERVER_IDLE_S = 20.0
+DISCOVERED = 8  # P-CSCFs that a phone tries of those that DHCP or DNS names
 REFUSED_TCP_S = 60.0  # how long a next hop that refuses TCP is sent large requests over UDP without asking again
 
 # P-CSCF. A phone holds a call, one waiting and its subscriptions; a conference server some dozens.

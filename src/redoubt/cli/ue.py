@@ -18,6 +18,7 @@ from redoubt.cli.output import (
     shown,
 )
 from redoubt.cli.ue_attending import attend
+from redoubt.cli.ue_discovery import HELP
 from redoubt.cli.ue_phone import opened_phone
 from redoubt.cli.ue_told import Done, told_call, told_message, told_registration
 from redoubt.phone.incoming import Answering
@@ -31,11 +32,13 @@ Examples (alice and bob were made with `redoubt subscriber add`, `redoubt up` ru
   redoubt ue call alice sip:bob@ims.mnc001.mcc001.3gppnetwork.org --talk 3
   redoubt ue message alice sip:bob@ims.mnc001.mcc001.3gppnetwork.org "hello"
   redoubt ue deregister alice
+  redoubt ue register alice --discover dns         the P-CSCF by NAPTR and SRV; also pco:192.0.2.1 and dhcp
   redoubt ue register bob --profile xiaomi         as that handset; `redoubt ue profiles` lists them
 """
 EXPIRES_S = 3600
 NO_IPSEC = "redoubt.no-ipsec"
 PROFILE = "redoubt.profile"
+DISCOVER = "redoubt.discover"
 NEWS_S = 5.0  # within which a NOTIFY follows a registration
 PATIENCE_S = 30.0  # four retransmissions at the phone's T1 of 2 s (TS 24.229 7.7)
 Doing = Callable[[Phone], Awaitable[Done]]
@@ -58,6 +61,10 @@ def _note_profile(context: click.Context, _option: click.Parameter, name: str) -
     context.meta[PROFILE] = PROFILES[name]
 
 
+def _note_discover(context: click.Context, _option: click.Parameter, how: str | None) -> None:
+    context.meta[DISCOVER] = how
+
+
 def phone_options(verb: Callable[..., None]) -> Callable[..., None]:
     """What every verb of the phone takes."""
     for option in (
@@ -71,6 +78,7 @@ def phone_options(verb: Callable[..., None]) -> Callable[..., None]:
             "--profile", type=click.Choice(list(PROFILES)), default="redoubt", expose_value=False,
             callback=_note_profile, help="Behave as a handset does; `redoubt ue profiles` says which and how.",
         ),
+        click.option("--discover", metavar="HOW", expose_value=False, callback=_note_discover, help=HELP),
         click.option("--proxy", help="The P-CSCF, e.g. sip:192.0.2.1:5060; default: the one in the configuration."),
         click.argument("sim"),
     ):
@@ -230,10 +238,12 @@ def _do(
 ) -> None:
     """Opens the phone, does what the verb does, prints it; exit status 1 when the network refused."""
     chosen = click.get_current_context().meta
-    ipsec, profile = not chosen[NO_IPSEC], chosen[PROFILE]
+    ipsec, profile, discover = not chosen[NO_IPSEC], chosen[PROFILE], chosen[DISCOVER]
+    if proxy and discover:
+        fail("--proxy names the P-CSCF, --discover looks for it; write one of them", as_json)
 
     async def work() -> Done:
-        more = {"ipsec": ipsec, "flight_mode": flight_mode}
+        more = {"ipsec": ipsec, "flight_mode": flight_mode, "discover": discover}
         async with opened_phone(sim, proxy, config_path, profile=profile, **more) as phone:
             return await doing(phone)
 

@@ -7,10 +7,12 @@ import signal
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from redoubt.cli.output import opened
+from redoubt.cli.ue_discovery import discovered
 from redoubt.config import Config, ConfigError
 from redoubt.events import EventStream
 from redoubt.network.gm import policy_of
@@ -20,6 +22,7 @@ from redoubt.phone.phone import Phone
 from redoubt.phone.profiles import REDOUBT, PhoneProfile
 from redoubt.phone.sim_file import SimFile, read_sim_file, write_sim_file
 from redoubt.sip.errors import SipError
+from redoubt.sip.resolver import Resolver
 from redoubt.sip.service import Context
 from redoubt.sip.stack import Stack
 from redoubt.sip.uri import SipUri, parse_uri
@@ -42,28 +45,24 @@ async def opened_phone(
     ipsec: bool,
     profile: PhoneProfile = REDOUBT,
     flight_mode: bool = False,
+    discover: str | None = None,
 ) -> AsyncIterator[Phone]:
     """The phone of a SIM, open. Its card and ports go back into the file, whatever happened. Raises ConfigError."""
     path, config = _sim_path(sim, config_path)
     card = read_sim_file(path)
     if flight_mode:
         card.answer_others()
-    to = _proxy(proxy or _proxy_of(config))
-    own_host = await asyncio.to_thread(_own_host, to)
-    gm = _gm(card, config, ":" in to.address) if ipsec and _transport(to) != "tls" else None
-    phone = _phone(card, to, _trust(to, config), gm, profile)
+    ways = [_Way(_proxy(proxy or _proxy_of(config)), {})] if discover is None else [
+        _Way(place.uri, place.route) for place in await discovered(discover, card.realm, config)
+    ]  # fmt: skip
     end_on_signals()
-    listen = f"udp:{own_host}:{card.port}" if _transport(to) == "udp" else f"tcp:{own_host}:0"
-    try:
-        await phone.open(listen)
-        await phone.line.find_voice()
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise ConfigError(f"the phone can't open {listen}: {error.strerror or error}") from error
-        raise ConfigError(f"the phone's port {card.port} is taken; does another `redoubt ue` use {path}?") from error
-    except FlowFailed as fault:
-        trust = " Does [network] authority hold who signed its certificate?" if _transport(to) == "tls" else ""
-        raise ConfigError(f"the P-CSCF at {to} can't be reached; does `redoubt up` run?{trust}") from fault
+    for way in ways:
+        try:
+            phone = await _opened(way, card, config, ipsec, profile, path)
+            break
+        except ConfigError:  # the next of the list is tried (TS 24.229 5.1.1.2)
+            if way is ways[-1]:
+                raise
     try:
         yield phone
     finally:
@@ -72,6 +71,38 @@ async def opened_phone(
         card.protected_port = phone.line.gm.port if phone.line.gm is not None else card.protected_port
         write_sim_file(path, card)
         await phone.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """To a P-CSCF, and what the phone's resolver need not ask."""
+
+    to: SipUri
+    routes: dict[str, str]
+
+
+async def _opened(
+    way: _Way, card: SimFile, config: Config | None, ipsec: bool, profile: PhoneProfile, path: Path
+) -> Phone:
+    """A phone with a flow to that P-CSCF. Raises ConfigError."""
+    to = way.to
+    own_host = await asyncio.to_thread(_own_host, to, way.routes)
+    gm = _gm(card, config, ":" in own_host) if ipsec and _transport(to) != "tls" else None
+    phone = _phone(card, way, _trust(to, config), gm, profile)
+    listen = f"udp:{own_host}:{card.port}" if _transport(to) == "udp" else f"tcp:{own_host}:0"
+    try:
+        await phone.open(listen)
+        await phone.line.find_voice()
+    except OSError as error:
+        await phone.close()
+        if error.errno != errno.EADDRINUSE:
+            raise ConfigError(f"the phone can't open {listen}: {error.strerror or error}") from error
+        raise ConfigError(f"the phone's port {card.port} is taken; does another `redoubt ue` use {path}?") from error
+    except FlowFailed as fault:
+        await phone.close()
+        trust = " Does [network] authority hold who signed its certificate?" if _transport(to) == "tls" else ""
+        raise ConfigError(f"the P-CSCF at {to} can't be reached; does `redoubt up` run? ({fault}){trust}") from fault
+    return phone
 
 
 def end_on_signals() -> None:
@@ -95,11 +126,12 @@ def _gm(card: SimFile, config: Config | None, is_ipv6: bool) -> GmOptions | None
 
 
 def _phone(
-    card: SimFile, proxy: SipUri, tls: TlsSettings | None, gm: GmOptions | None, profile: PhoneProfile
+    card: SimFile, way: _Way, tls: TlsSettings | None, gm: GmOptions | None, profile: PhoneProfile
 ) -> Phone:
     context = Context("ue", EventStream(), Clock(asyncio.get_running_loop()), SystemRandomness())
     identity = PhoneIdentity(card.impi, tuple(card.impus), card.realm, card.isim(), card.instance)
-    phone = Phone(context, identity, Stack(context, tls=tls), str(proxy), gm=gm, profile=profile)
+    stack = Stack(context, tls=tls, resolver=Resolver(context.randomness, way.routes))
+    phone = Phone(context, identity, stack, str(way.to), gm=gm, profile=profile)
     phone.registration.attempts = 1  # whoever gave the command is told, and decides
     return phone
 
@@ -146,9 +178,11 @@ def _trust(proxy: SipUri, config: Config | None) -> TlsSettings | None:
         raise ConfigError(f"[network] authority: {error}") from error
 
 
-def _own_host(proxy: SipUri) -> str:
+def _own_host(proxy: SipUri, routes: dict[str, str]) -> str:
     """The address that leads to the P-CSCF is the phone's. Raises ConfigError where nobody has that port."""
     host, port = proxy.address, proxy.port or 5060
+    if (route := routes.get(f"{proxy.host}:{proxy.port}")) is not None:
+        host, port = Listen.parse(route, Zone.ACCESS).address
     try:
         family, kind, number, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, kind, number) as probe:

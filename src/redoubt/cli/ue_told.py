@@ -48,7 +48,7 @@ def _not_registered(impu: str, what: str, result: RegistrationResult) -> str:
     if MacFailure.__name__ in result.outcomes:
         return (
             f"{impu} is not {what}: the card does not accept the network (MAC of AUTN), so K or OPc of SIM file and"
-            f" HSS differ; {next_step}"
+            f" HSS differ, or that P-CSCF is not the network's; it got no answer and no key; {next_step}"
         )
     why = f" ({result.why})" if result.why else ""
     return f"{impu} is not {what}: the network answers {result.status} {result.reason}{why}; {next_step}"

@@ -55,12 +55,13 @@ class Outbound:
 
     async def flow_to(self, uri: SipUri) -> Flow:
         """A flow to the first next hop that can be reached, for a phone that keeps one. Raises FlowFailed."""
+        why = "no next hop is known"
         for candidate in await self._resolver.find(uri):
             try:
                 return await self._flows.open(candidate)
-            except FlowFailed:
-                continue
-        raise FlowFailed(f"nothing reaches {uri}")
+            except FlowFailed as failure:
+                why = str(failure)
+        raise FlowFailed(f"nothing reaches {uri}: {why}")
 
     async def send_on(self, flow: Flow, request: Request, exchange: Exchange) -> Outcome | None:
         """One client transaction on one flow; None for an ACK, which has none."""
