@@ -59,7 +59,7 @@ def dns(name: str) -> x509.GeneralName:
     return x509.DNSName(name)
 
 
-async def spoken(operator: Operator, to: Operator, file: str) -> bytes:
+async def spoken(operator: Operator, to: Operator, file: str, said: str = OPTIONS) -> bytes:
     """What `to` answers to a request under that certificate of the operator; nothing if it ends the connection."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -68,7 +68,7 @@ async def spoken(operator: Operator, to: Operator, file: str) -> bytes:
     with contextlib.suppress(OSError, asyncio.IncompleteReadError):
         reader, writer = await asyncio.open_connection(*to.address, ssl=context, local_addr=(operator.host, 0))
         try:
-            writer.write(OPTIONS.encode())
+            writer.write(said.encode())
             async with asyncio.timeout(5):
                 return await reader.readuntil(b"\r\n")
         finally:

@@ -129,7 +129,7 @@ class Partners:
 
     def stranger(self, flow: Flow) -> str:
         """Why no agreement covers the flow, for an operator; "" if one does (requirement rows 53, 54)."""
-        if self.of_flow(flow) is not None or not self._context.enforces("border-partners"):
+        if self.of_flow(flow) is not None or not self._context.enforces("partner-agreement"):
             return ""
         if isinstance(flow.security, TlsPeer):
             return self._why_no_name(flow.security.names)
