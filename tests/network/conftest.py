@@ -13,6 +13,7 @@ from tests.namespaces import Wire, may_make_networks, phones_on, wire
 from .home import arrangement
 
 CARRIERS = ("raw", "kernel")
+ON_A_WIRE = {"test_gm_transport"}  # nothing but that
 
 BOTH = {
     "test_administration", "test_answers", "test_attacks", "test_bad_input", "test_dialogs", "test_identity",
@@ -33,7 +34,7 @@ IN_THE_CLEAR = {
 }  # fmt: skip
 
 
-IPV6 = {"test_registration"}  # of the raw and the kernel's path, once more
+IPV6 = {"test_registration", "test_gm_transport"}  # of the raw and the kernel's path, once more
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -42,6 +43,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         under_ipsec = ["ipsec", *_on_a_wire(module)] if inspect.iscoroutinefunction(metafunc.function) else ["ipsec"]
         under_ipsec = [] if metafunc.function.__name__ in IN_THE_CLEAR else under_ipsec
         metafunc.parametrize("arranged", ["collapsed", "apart", *under_ipsec], indirect=True)
+    elif module in ON_A_WIRE:
+        metafunc.parametrize("arranged", _on_a_wire(module), indirect=True)
 
 
 def _on_a_wire(module: str) -> list[str]:

@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+from tests.namespaces import at_core, phone_at
+
+from redoubt.config import GmPath
 from redoubt.events import Check, Event, EventStream, MessageSeen
 from redoubt.gm.agreement import AgreementPolicy, Mode
 from redoubt.gm.association_set import AssociationSet
@@ -13,9 +16,13 @@ from redoubt.lab.population import Resident, residents
 from redoubt.network.run import Network
 from redoubt.phone.gm import GmOptions
 from redoubt.phone.phone import Phone
+from redoubt.phone.profiles import REDOUBT, PhoneProfile
 from redoubt.sip.service import Context
 from redoubt.sip.stack import Stack
+from redoubt.sip.stack_wire import named
 from redoubt.sources import Clock, SeededRandomness
+
+from .home import carrier, placed
 
 E = TypeVar("E", bound=Event)
 NAMES = ("alice", "bob", "carol")
@@ -32,7 +39,15 @@ class Field:
         self.routers: list[Eavesdropper] = []
 
     async def phone(
-        self, name: str, *, gm: bool = True, policy: AgreementPolicy | None = None, seed: int = 0, routed: bool = False
+        self,
+        name: str,
+        *,
+        gm: bool = True,
+        policy: AgreementPolicy | None = None,
+        seed: int = 0,
+        routed: bool = False,
+        profile: PhoneProfile = REDOUBT,
+        path: GmPath | None = None,
     ) -> Phone:
         """A phone that is not registered. With `routed` its packets pass `self.routers`: SIP's, then ESP's."""
         context = Context(
@@ -42,12 +57,15 @@ class Field:
         if routed:
             self.routers += [await Eavesdropper.between(sip), await Eavesdropper.between(tunnel)]
             sip, tunnel = (router.address for router in self.routers[-2:])
-        options = GmOptions(policy or GmOptions().policy, tunnel[1])
-        proxy = f"sip:{sip[0]}:{sip[1]}"
+        options = GmOptions(policy or GmOptions().policy, tunnel[1], path=path or carrier())
         card = self.people[name].card()
-        phone = Phone(context, card, Stack(context), proxy, renews=False, gm=options if gm else None)
+        phone = Phone(
+            context, card, Stack(context), f"sip:{named(sip)}", renews=False, gm=options if gm else None,
+            profile=profile,
+        )
         phone.registration.attempts = 1
-        await phone.open("udp:127.0.0.1:0")
+        host = phone_at("127.0.0.1", is_ipv6=":" in sip[0])
+        await phone.open(f"udp:{host}:0")
         self.phones.append(phone)
         return phone
 
@@ -100,7 +118,8 @@ async def field(
     events = EventStream()
     events.tracing = tracing
     tree = {"access": {"policy": access}, "gm": gm or {}, "test": {"protections-off": list(off)}}
-    network = await Network.temporary(tree, events=events, randomness=SeededRandomness(1))
+    with at_core():
+        network = await Network.temporary(placed(tree), events=events, randomness=SeededRandomness(1))
     assert network.hss is not None
     people = residents(NAMES, network.config.network.realm, SeededRandomness(2))
     await network.hss.administration.add([person.subscriber() for person in people])

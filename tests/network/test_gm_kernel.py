@@ -6,11 +6,12 @@ from xml.etree import ElementTree
 import pytest
 from tests.guest import LACKING, WHY, boot
 
-from .conftest import BOTH
+from .conftest import BOTH, ON_A_WIRE
 
 PATIENCE_S = 400.0
 TESTS = 150  # there are more
-SUITE = "-m pytest -q -p no:cacheprovider -k kernel " + " ".join(f"tests/network/{name}.py" for name in sorted(BOTH))
+MODULES = " ".join(f"tests/network/{name}.py" for name in sorted(BOTH | ON_A_WIRE))
+SUITE = f"-m pytest -q -p no:cacheprovider -k kernel {MODULES}"
 
 pytestmark = pytest.mark.skipif(LACKING, reason=WHY)
 
