@@ -16,6 +16,9 @@ from network.handsets import Field
 from redoubt.cli.trace_files import Recording
 from redoubt.events import MessageSeen, Notice
 from redoubt.gm.packets import UDP
+from redoubt.network.commands import commands
+from redoubt.network.control import ControlServer
+from redoubt.network.run import Network
 from redoubt.network.tracing import Passed
 
 from .test_ue import Lab
@@ -144,6 +147,17 @@ async def test_a_trace_of_nothing_or_of_no_network_says_what_to_do(tmp_path: Pat
     (tmp_path / "redoubt.toml").write_text('[network]\nstate = "state"\n')
     done = await made("trace", "--pcap", "all.pcapng")
     assert (done.status, "start it with `redoubt up`" in done.errors) == (1, True)
+
+
+async def test_where_no_associations_are_there_are_no_keys_and_that_is_said(tmp_path: Path) -> None:
+    hss = await Network.temporary(only=("hss",))
+    control = ControlServer(hss.directory / "control.sock", commands(hss))
+    await control.start()
+    (tmp_path / "redoubt.toml").write_text(f'[network]\nstate = "{hss.directory}"\n')
+    done = await Lab(tmp_path, None)("trace", "--keys", "esp_sa", "--seconds", "20")
+    await control.close()
+    await hss.close()
+    assert (done.status, "no P-CSCF with IPsec runs here" in done.errors) == (1, True), done.errors
 
 
 async def test_messages_can_be_piped_while_they_pass(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from redoubt.cli.output import (
     says_what_went_wrong,
 )
 from redoubt.cli.trace_files import Recording, keys_option, pcap_option
-from redoubt.network.control import NotRunning, follow
-from redoubt.network.tracing import Item
+from redoubt.network.control import ControlError, NotRunning, follow
+from redoubt.network.tracing import Began, Item
 
 EXAMPLES = """\b
 Examples:
@@ -98,21 +98,23 @@ async def _show(recording: Recording) -> None:
 async def _read_all(first: Path, recording: Recording) -> None:
     """Each process of this network that runs here (`up --only`) tells what it sees."""
     found = sorted(first.parent.glob("control*.sock")) or [first]
-    told = [await _begun(path, recording) for path in found]
-    living = [feed for feed in told if feed is not None]
+    living = [begun for path in found if (begun := await _begun(path, recording)) is not None]
     if not living:
         raise NotRunning(f"no network is running (nothing answers at {first}); start it with `redoubt up`")
-    await asyncio.gather(*(_read(feed, recording, number) for number, feed in enumerate(living)))
+    if recording.wants_keys and not any(began.has_keys for began, _ in living):
+        raise ControlError("no P-CSCF with IPsec runs here: there are no keys; ask beside the one that does")
+    await asyncio.gather(*(_read(feed, recording, number) for number, (_, feed) in enumerate(living)))
 
 
-async def _begun(path: Path, recording: Recording) -> AsyncIterator[Item] | None:
+async def _begun(path: Path, recording: Recording) -> tuple[Began, AsyncIterator[Item]] | None:
     """The feed of one process; None where nobody is: a process that was killed leaves its socket behind."""
     feed = _items(path, recording)
     try:
-        await anext(feed)
+        began = await anext(feed)
     except NotRunning:
         return None
-    return feed
+    assert isinstance(began, Began)
+    return began, feed
 
 
 async def _items(path: Path, recording: Recording) -> AsyncIterator[Item]:

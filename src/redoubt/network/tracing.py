@@ -23,9 +23,10 @@ from redoubt.transport.flow import Address
 
 
 class Began(Struct, frozen=True, tag=True):
-    """The trace runs."""
+    """The trace runs. Only where there are associations, there are keys of theirs."""
 
     functions: list[str]
+    has_keys: bool
 
 
 class Passed(Struct, frozen=True, tag=True):
@@ -83,7 +84,7 @@ class _Trace:
 
     async def items(self) -> AsyncGenerator[Item]:
         events, associations = self._network.context.events, self._associations()
-        yield Began(sorted(self._network.only))
+        yield Began(sorted(self._network.only), associations is not None)
         stop = events.trace(self._happened) if self._messages else None
         try:
             if associations is not None:
