@@ -133,8 +133,11 @@ class Topology:
         return [*found, self.outer_entry(hidden, partner)] if hidden else found
 
     def _is_ours(self, entry: str) -> bool:
+        """Whether it is of inside. A token of ours is not: a request that comes by twice has it from the first time."""
         uri = ROUTE.parse(entry).uri
-        return isinstance(uri, SipUri) and (uri.host == self.own or self.is_at_node(uri))
+        if not isinstance(uri, SipUri) or uri.host != self.own:
+            return isinstance(uri, SipUri) and self.is_at_node(uri)
+        return uri.user is not None and not uri.has("tokenized-by")
 
     # ---- Vias
 
