@@ -55,12 +55,14 @@ class Authority:
         )
         return Issued(certificate, key, self.folder / f"{self.name}-{certificate.serial_number:x}")
 
-    def list_revoked(self, *revoked: "Issued", days: tuple[int, int] = (-1, 1)) -> Path:
+    def list_revoked(self, *revoked: "Issued", days: tuple[int, int] = (-1, 1), number: int = 1) -> Path:
         """A revocation list, in a file."""
         first, last = (datetime.now(UTC) + day * DAY for day in days)
         builder = x509.CertificateRevocationListBuilder(self.subject, first, last)
         identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
-        builder = builder.add_extension(identifier, critical=False).add_extension(x509.CRLNumber(1), critical=False)
+        builder = builder.add_extension(identifier, critical=False).add_extension(
+            x509.CRLNumber(number), critical=False
+        )
         for each in revoked:
             entry = x509.RevokedCertificateBuilder(each.certificate.serial_number, first)
             builder = builder.add_revoked_certificate(entry.build())

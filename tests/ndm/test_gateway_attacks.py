@@ -231,17 +231,17 @@ async def test_keys_are_renewed_every_few_seconds_under_load_and_nothing_is_lost
     hosts: Operators, tmp_path: Path
 ) -> None:
     async with tunnels(hosts, tmp_path) as net:
-        net.begin(rekey=2)
+        net.begin(rekey=1)
         await net.stand()
         load = Load(hosts)
         try:
             await until(lambda: net.a.row.renewals >= 4, net.why)
-            ike = net.a.row.ike_renewed_in_s
+            ike_renewed_in_s = net.a.row.ike_renewed_in_s
         finally:
             sent, came = load.stop()
         assert sent == came > 500
         await until(lambda: net.a.row.verify == sent, lambda: f"{net.a.row} {sent}")
-        assert ike <= 8 and "CREATE_CHILD_SA" in net.a.charon.said() and not hosts.wire.clear()
+        assert ike_renewed_in_s <= 4 and not hosts.wire.clear()
 
 
 class Load:

@@ -1,12 +1,13 @@
 """Tunnels between security gateways (TS 33.210 5): set up, counted, refused with the cause, fallen and come back."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .gateway_certificates import Authority
-from .hostile_wire import ENDS, Operators
+from .hostile_wire import ENDS, UDP, Operators
 from .tunnels import KEY, Tunnels, tunnels, until
 
 PORT = 7000
@@ -50,6 +51,52 @@ async def test_gateways_prove_themselves_by_certificates(hosts: Operators, tmp_p
         begin_with_certificates(net, tmp_path)
         await net.stand()
         assert exchange(hosts, 3) == 3
+
+
+async def test_a_partner_that_is_revoked_later_has_to_prove_itself_again_and_cannot(
+    hosts: Operators, tmp_path: Path
+) -> None:
+    ours, theirs = Authority("ours", tmp_path / "ca-a"), Authority("theirs", tmp_path / "ca-b")
+    issued = theirs.issue(ENDS["b"][0])
+    async with tunnels(hosts, tmp_path) as net:
+        lists = theirs.list_revoked()
+        mine = ours.issue(ENDS["a"][0]).options()
+        net.a.begin(**CERTIFICATE, **mine, authority=str(theirs.file), revoked=str(lists))
+        net.b.begin(**CERTIFICATE, **issued.options(), authority=str(ours.file))
+        await net.stand()
+        theirs.list_revoked(number=2)  # a new list that does not name it
+        await until(lambda: any("loaded again" in str(event) for event in net.a.events), net.why)
+        await asyncio.sleep(0.5)
+        assert net.a.stands and net.b.stands and exchange(hosts, 3) == 3
+        theirs.list_revoked(issued, number=3)
+        await until(lambda: not net.a.stands and not net.b.stands, net.why)
+        assert any("is revoked" in why for why in net.a.refusals()), net.why()
+        lists.write_text("no list at all")
+        await until(lambda: any("go on with what was loaded" in alarm for alarm in net.a.alarms()), net.why)
+
+
+async def test_packets_that_were_changed_or_repeated_on_the_way_are_dropped_and_counted(
+    hosts: Operators, tmp_path: Path
+) -> None:
+    async with tunnels(hosts, tmp_path) as net:
+        net.begin()
+        await net.stand()
+        hosts.wire.alter = lambda side, frame: (
+            [flipped(frame), frame, frame] if side == "a" and is_esp(frame) else [frame]
+        )
+        assert exchange(hosts, 5) == 5
+        await until(lambda: net.b.row.verify == 5 and net.b.row.receive_errors == 10, lambda: f"{net.b.row}")
+        assert net.b.row.decaps == 15
+
+
+def flipped(frame: bytes) -> bytes:
+    """Another last bit, and no UDP checksum, which would give it away to the kernel."""
+    return frame[:40] + bytes(2) + frame[42:-1] + bytes([frame[-1] ^ 1])
+
+
+def is_esp(frame: bytes) -> bool:
+    """ESP in UDP (RFC 3948): port 4500, and no zeros where IKE has a marker."""
+    return frame[36:38] == (4500).to_bytes(2) and frame[23] == UDP and frame[42:46] != bytes(4) and len(frame) > 60
 
 
 async def test_weak_proposals_are_agreed_on_only_explicitly_and_said_so(hosts: Operators, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from redoubt.config.base import ConfigError
 from redoubt.limits import GATEWAY_ATTEMPTS_REMEMBERED
 from redoubt.ndm.gateway_causes import ESP_ERRORS, Cause, cause_of
-from redoubt.ndm.gateway_rendering import PREFIX, connection, credentials
+from redoubt.ndm.gateway_rendering import PREFIX, connection, credentials, files
 from redoubt.ndm.tunnel import SETTLED_S, Tunnel
 from redoubt.ndm.vici import Tree, Vici, ViciError
 from redoubt.sip.service import Context
@@ -47,6 +47,7 @@ class Charon:
         self._next_at: dict[str, float] = {}
         self._pause_s: dict[str, float] = {}
         self._attempts: OrderedDict[str, Attempt] = OrderedDict()  # by charon's number
+        self._loaded: list[tuple[int, int]] = []
         self._strangers_told_at = 0.0
         self._strangers_untold = 0
 
@@ -79,6 +80,7 @@ class Charon:
             await self._load(control)
             while not watching.done():
                 self._wake.clear()
+                await self._renew(control)
                 await self._look(control)
                 await self._set_up(control)
                 pause_s = SETTLED_S if any(tunnel.is_settling for tunnel in self._tunnels.values()) else POLL_S
@@ -95,16 +97,41 @@ class Charon:
 
     async def _load(self, control: Vici) -> None:
         """Our connections as the configuration has them; those of an older one end."""
+        self._loaded = self._versions()
         wanted = {name: connection(tunnel.config) for name, tunnel in self._tunnels.items()}
         known = (await control.request("get-conns")).get("conns", [])
         for name in known:
             if name.startswith(PREFIX) and name not in wanted:
                 await control.request("unload-conn", {"name": name})
                 await _terminate(control, name)
+        for name in (await control.request("get-shared")).get("keys", []):
+            if name.startswith(PREFIX) and name not in wanted:
+                await control.request("unload-shared", {"id": name})
         for name, tunnel in self._tunnels.items():
             for command, message in credentials(tunnel.config):
                 await control.request(command, message)
             await control.request("load-conn", wanted[name])
+        # An older revocation list that it has used would be found before a newer one.
+        await control.request("flush-certs", {"type": "X509_CRL"})
+
+    async def _renew(self, control: Vici) -> None:
+        """Certificates, keys and revocation lists are loaded again when their files are others; tunnels go on."""
+        if self._versions() == self._loaded:
+            return
+        try:
+            await self._load(control)
+        except ConfigError as error:
+            self._context.notice("alarm", f"{error}; the tunnels go on with what was loaded before", "correct the file")
+        else:
+            self._context.notice("info", "files of [[gateways]] changed and were loaded again")
+            for name, tunnel in self._tunnels.items():
+                if tunnel.stands and tunnel.config.revoked:  # who is revoked now has to prove itself again
+                    await control.request("rekey", {"ike": name, "reauth": "yes"})
+
+    def _versions(self) -> list[tuple[int, int]]:
+        named = [file for tunnel in self._tunnels.values() for file in files(tunnel.config)]
+        found = [file.stat() if file.exists() else None for file in named]
+        return [(one.st_mtime_ns, one.st_size) if one is not None else (0, 0) for one in found]
 
     async def _look(self, control: Vici) -> None:
         listed = await control.streamed("list-sas", "list-sa")

@@ -4,7 +4,6 @@ TS 33.210 5: ESP in tunnel mode, never in clear; TS 33.310 6: whom a gateway's c
 each connection, so that one partner's authority proves nobody else's name.
 """
 
-from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +12,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from redoubt.config.base import ConfigError
 from redoubt.config.interconnect import GatewayConfig
-from redoubt.ndm.proposals import check_proposals, ike_proposals
+from redoubt.ndm.gateway_policy import ANY_ADDRESS, SECRET_CHARACTERS
+from redoubt.ndm.proposals import ike_proposals
 from redoubt.secret import Secret
 
 PREFIX = "redoubt-"  # of our connections in a charon that others may use too
-SECRET_CHARACTERS = 32  # RFC 7296 2.15 wants as much entropy as the keys have
-ANY_ADDRESS = "%any"
 IKE_LIVES = 4  # lives of a tunnel's keys for one of IKE's
 
 
 def connection_name(gateway: GatewayConfig) -> str:
     return PREFIX + gateway.name
-
-
-def check(gateway: GatewayConfig) -> None:
-    """Raises ConfigError naming the option and what to write instead; looks into no file."""
-    where = f"[[gateways]] {gateway.name}"
-    check_proposals(gateway)
-    try:
-        ip_address(gateway.remote)
-        if gateway.local != ANY_ADDRESS:
-            ip_address(gateway.local)
-    except ValueError as error:
-        raise ConfigError(f"{where}: remote, local: {error}; write IP addresses") from None
-    if not gateway.remote_networks or not gateway.local_networks:
-        raise ConfigError(f"{where}: remote-networks and local-networks say what the tunnel carries; write IP networks")
-    try:
-        for network in (*gateway.remote_networks, *gateway.local_networks):
-            ip_network(network)
-    except ValueError as error:
-        raise ConfigError(f"{where}: remote-networks, local-networks: {error}; write for example 10.1.0.0/16") from None
-    if gateway.authentication == "psk" and not gateway.secret_file:
-        raise ConfigError(f"{where}: psk needs secret-file, a file with {SECRET_CHARACTERS} characters or more")
-    if gateway.authentication == "certificate" and not (gateway.certificate and gateway.key and gateway.authority):
-        raise ConfigError(f"{where}: a certificate needs certificate, key and authority, PEM files")
 
 
 def connection(gateway: GatewayConfig) -> dict[str, Any]:
@@ -110,6 +85,12 @@ def _own_identity(gateway: GatewayConfig) -> str:
     return gateway.local_identity or gateway.local.replace(ANY_ADDRESS, "")
 
 
+def files(gateway: GatewayConfig) -> list[Path]:
+    """What the connection is made of, and may be renewed while it stands."""
+    named = (gateway.secret_file, gateway.certificate, gateway.key, gateway.authority, gateway.revoked)
+    return [Path(file) for file in named if file]
+
+
 def credentials(gateway: GatewayConfig) -> list[tuple[str, dict[str, Any]]]:
     """Commands that give charon what the connection needs, in order. Raises ConfigError."""
     if gateway.authentication == "psk":
@@ -148,10 +129,13 @@ def revocation_lists(gateway: GatewayConfig) -> list[x509.CertificateRevocationL
     """The lists of `revoked`, one after the other in a PEM file. Raises ConfigError."""
     end = b"-----END X509 CRL-----"
     parts = _read(gateway, "revoked", gateway.revoked).split(end)[:-1]
+    where = f"[[gateways]] {gateway.name}: revoked: {gateway.revoked}"
+    if not parts:
+        raise ConfigError(f"{where} has no revocation list; write PEM, and empty the option if no list is wanted")
     try:
         return [x509.load_pem_x509_crl(part.strip() + b"\n" + end + b"\n") for part in parts]
     except ValueError as error:
-        raise ConfigError(f"[[gateways]] {gateway.name}: revoked: {gateway.revoked}: {error}") from None
+        raise ConfigError(f"{where}: {error}") from None
 
 
 def _read(gateway: GatewayConfig, option: str, path: str) -> bytes:

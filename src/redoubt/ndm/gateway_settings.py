@@ -28,6 +28,7 @@ def settings(socket: str, *, user_space: bool = False, log: str = "") -> str:
             f"load = {' '.join((PLUGINS, *first, 'kernel-netlink socket-default vici'))}",
             "install_virtual_ip = no",
             "send_vendor_id = no",
+            "make_before_break = yes",  # who proves itself again carries packets meanwhile
             f"cookie_threshold = {COOKIES_FROM}",
             f"cookie_threshold_ip = {COOKIES_FROM_ONE}",
             f"block_threshold = {OF_ONE}",

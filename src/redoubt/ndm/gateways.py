@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from redoubt.config.base import ConfigError
 from redoubt.config.interconnect import GatewayConfig
 from redoubt.ndm.charon import Charon
-from redoubt.ndm.gateway_rendering import check
+from redoubt.ndm.gateway_policy import check
 from redoubt.ndm.proposals import weaknesses
 from redoubt.ndm.tunnel import Tunnel, TunnelRow
 from redoubt.sip.service import Context

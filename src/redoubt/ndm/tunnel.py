@@ -9,7 +9,8 @@ import msgspec
 
 from redoubt.config.interconnect import GatewayConfig
 from redoubt.ndm.gateway_causes import Cause
-from redoubt.ndm.gateway_rendering import ANY_ADDRESS, connection_name
+from redoubt.ndm.gateway_policy import ANY_ADDRESS
+from redoubt.ndm.gateway_rendering import connection_name
 from redoubt.sip.service import Context
 
 TOLD_AGAIN_S = 60.0  # how often the same cause is told while nothing changes

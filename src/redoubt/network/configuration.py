@@ -17,6 +17,7 @@ import msgspec
 from redoubt.config import Config, ConfigError, Section
 from redoubt.config.protections import PROTECTIONS
 from redoubt.limits import CHALLENGES_PER_MINUTE
+from redoubt.ndm.gateway_policy import check as check_gateway
 from redoubt.sip.errors import SipError
 from redoubt.sip.uri import SipUri, parse_uri
 from redoubt.transport.flow import Zone
@@ -73,6 +74,8 @@ def from_tree(tree: Mapping[str, Any], source: str = "the configuration") -> Con
     _refuse_unreadable(config, source)
     _refuse_unsafe(config, source)
     _refuse_telling(config, source)
+    for gateway in config.gateways:
+        check_gateway(gateway)
     return config
 
 
@@ -149,11 +152,6 @@ def _refuse_unreadable(config: Config, source: str) -> None:
         raise ConfigError(f"{source}: {error}") from None
     if not network.certificate and any(listen.startswith("tls:") for listen in _sip_listening(config)):
         raise ConfigError(f"{source}: tls: needs a certificate; write [network] certificate and key")
-    if not config.ibcf.certificate and any(listen.startswith("tls:") for listen in config.ibcf.listen):
-        raise ConfigError(
-            f"{source}: [ibcf] listen: tls: needs a certificate; write [ibcf] certificate, key and authority, which"
-            " `redoubt pki` makes"
-        )
     for section in ("p_cscf", "i_cscf", "s_cscf", "ibcf", "bgcf"):
         uri = getattr(config, section).uri
         _demand_sip_uri(source, f"[{section.replace('_', '-')}] uri", uri, network.realm)

@@ -54,7 +54,10 @@ def _sets(config: Config, opened: Iterable[Opening]) -> Iterable[str]:
 
 def _addresses(name: str, addresses: Iterable[str]) -> Iterable[str]:
     """A set for each family; an empty one matches nobody."""
-    networks = [ip_network(address, strict=False) for address in addresses]
+    try:
+        networks = [ip_network(address, strict=False) for address in addresses]
+    except ValueError as error:
+        raise ConfigError(f"redoubt.toml names {error}; write IP addresses or networks") from None
     four = collapse_addresses(each for each in networks if isinstance(each, IPv4Network))
     six = collapse_addresses(each for each in networks if isinstance(each, IPv6Network))
     for version, found in ((4, list(map(str, four))), (6, list(map(str, six)))):
