@@ -3,16 +3,20 @@
 import asyncio
 import os
 import secrets
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from redoubt.config import ConfigError
 from redoubt.events import EventStream, Notice
 from redoubt.network.configuration import from_tree
 from redoubt.network.gm_memory import Kept, MemoryPlace, memory_of, open_memory
+from redoubt.network.run import Network
 from redoubt.sip.service import Context
 from redoubt.sources import Clock, SeededRandomness
+from redoubt.transport.memory_file import MemoryFile
 
 SHARED_MEMORY = Path("/dev/shm")
 pytestmark = pytest.mark.skipif(not os.access(SHARED_MEMORY, os.W_OK), reason="no /dev/shm to write to")
@@ -62,7 +66,7 @@ async def test_what_belongs_to_a_state_directory_that_is_gone_is_removed_by_the_
     kept, events = started(shelf, tmp_path)
     assert (gone.exists(), there.exists()) == (False, True)
     [notice] = [event for event in events.recent if isinstance(event, Notice)]
-    assert notice.what == "associations of 1 networks whose state directory is gone were removed"
+    assert notice.what == "associations of 1 networks that are no more were removed"
     kept.close()
 
 
@@ -106,6 +110,29 @@ async def test_what_is_not_certainly_such_a_file_is_left_alone(
     kept, _ = started(shelf, tmp_path)
     assert before <= set(os.listdir(shelf))
     kept.close()
+
+
+async def test_a_start_that_fails_leaves_what_was_there_and_nothing_of_its_own(shelf: Path, tmp_path: Path) -> None:
+    taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    taken.bind(("127.0.0.1", 0))
+    config = from_tree({"gm": {"memory": str(shelf), "listen": [f"udp:127.0.0.1:{taken.getsockname()[1]}"]}})
+    left = left_behind(shelf, tmp_path / "there")
+    for state in (tmp_path / "there", tmp_path):
+        with pytest.raises(ConfigError, match="somebody listens there"):
+            await Network.start(config, state, only=("p-cscf",), resumes=True)
+    taken.close()
+    assert os.listdir(shelf) == [left.name]
+    [slot] = Kept(MemoryFile(left, 1), place(shelf, tmp_path / "there")).open_ledger("somebody").taken()
+    assert slot.record == b"a phone"
+
+
+async def test_a_blank_file_is_removed_when_no_process_can_be_starting_with_it(shelf: Path, tmp_path: Path) -> None:
+    old, new = shelf / "redoubt-gm-0000000000000001", shelf / "redoubt-gm-0000000000000002"
+    for file in (old, new):
+        MemoryFile(file, 10_000).close()
+    os.utime(old, (1.0, 1.0))
+    started(shelf, tmp_path)[0].close()
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 async def test_a_state_directory_that_can_not_be_looked_for_counts_as_there(shelf: Path, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ async def open_gm(
         if not opened:
             paths.close()
             if kept is not None:
-                kept.memory.close()
+                kept.close()
     return node
 
 

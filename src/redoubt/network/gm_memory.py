@@ -17,6 +17,7 @@ from redoubt.sip.service import Context
 from redoubt.transport.memory_file import MemoryFile, MemoryFileError, remove_if
 
 PREFIX = "redoubt-gm-"
+JUST_MADE_S = 60.0  # a blank file may belong to a process that is starting
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,8 @@ class Kept:
         return self.ledger
 
     def close(self) -> None:
-        if self.ledger is None or self.ledger.is_empty:
+        """What a former process left stays when this one did not come as far as to read it."""
+        if self.ledger.is_empty if self.ledger is not None else _is_blank(self.memory.mapping[:LEDGER_SLOT_OCTETS]):
             self.memory.remove()
         self.memory.close()
 
@@ -56,9 +58,11 @@ def memory_of(config: Config, directory: Path) -> MemoryPlace | None:
 def open_memory(context: Context, place: MemoryPlace) -> Kept | None:
     """Phones are served without it, too: they only have to register again when the process dies."""
     try:
-        gone = sum([remove_if(path, LEDGER_SLOT_OCTETS, partial(_is_waste, path)) for path in _others(place.file)])
+        since = context.clock.now() - JUST_MADE_S
+        others = [path for path in place.file.parent.glob(f"{PREFIX}*") if path != place.file]
+        gone = sum([remove_if(path, LEDGER_SLOT_OCTETS, partial(_is_waste, path, since)) for path in others])
         if gone:
-            context.notice("info", f"associations of {gone} networks whose state directory is gone were removed")
+            context.notice("info", f"associations of {gone} networks that are no more were removed")
         return Kept(MemoryFile(place.file, (LEDGER_SLOTS + 1) * LEDGER_SLOT_OCTETS), place)
     except (OSError, MemoryFileError) as fault:
         context.notice("alarm", f"associations will end with this process: {fault}", "set [gm] memory, or empty it")
@@ -69,12 +73,14 @@ def _name(state: str) -> str:
     return PREFIX + sha256(state.encode()).hexdigest()[:16]
 
 
-def _others(own: Path) -> list[Path]:
-    return [path for path in own.parent.glob(f"{PREFIX}*") if path != own]
+def _is_blank(head: bytes) -> bool:
+    return not any(head)
 
 
-def _is_waste(path: Path, head: bytes) -> bool:
-    """Whether its network is no more. One that can't be read may be there still."""
+def _is_waste(path: Path, since: float, head: bytes) -> bool:
+    """Whether its network is no more, or never was: blank since then. One that can't be read may be there still."""
+    if _is_blank(head):
+        return path.stat().st_mtime < since
     state = place_in(head)
     if not state or path.name != _name(state):
         return False
