@@ -9,6 +9,8 @@ VERBS = {
     "init": "Write a commented redoubt.toml and the keys of a new network.",
     "up": "Run the network that redoubt.toml describes, or some of its functions.",
     "status": "Show what a running network is doing.",
+    "partners": "Show other networks: the agreement, how it is secured, its health, requests in and out.",
+    "pki": "Certificates for the border: an authority, nodes, revocation, cross-certification with partners.",
     "associations": "Show the IPsec associations of phones: algorithms, state, life, what passed.",
     "gateways": "Show the tunnels to partners' security gateways: state, cause, packets, keys.",
     "trace": "Write what a running network says, decrypted, for Wireshark; or the keys of ESP.",

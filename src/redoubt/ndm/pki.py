@@ -123,6 +123,11 @@ def list_signed_by(found: x509.CertificateRevocationList, authorities: Iterable[
     return any(found.is_signature_valid(key) for _, key in issuers if isinstance(key, PublicKey))
 
 
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256, in the form in which people compare it."""
+    return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
+
+
 def names_of(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
     """Its SIP domains and its DNS names."""
     try:

@@ -73,6 +73,13 @@ class PkiFolder:
         except ValueError as error:
             raise PkiError(f"{self.path / 'ca.key'} or ca.pem is damaged ({error}); restore it from a backup") from None
 
+    def fingerprint(self, file: Path) -> str:
+        """Of a certificate, for two operators to compare by another way."""
+        try:
+            return pki.fingerprint(load_pem_x509_certificate(file.read_bytes()))
+        except ValueError as error:
+            raise PkiError(f"{file}: {error}") from None
+
     def index(self) -> Index:
         try:
             return msgspec.json.decode((self.path / "index.json").read_bytes(), type=Index)

@@ -64,7 +64,7 @@ class Border:
             try:
                 host, port = await self.stack.listen(Listen.parse(text, Zone.BORDER), self.ibcf.from_outside)
             except ValueError as error:
-                raise ConfigError(f"[ibcf] listen: {error}; set [ibcf] certificate, key and authority") from None
+                raise ConfigError(f"[ibcf] listen: {error}; `redoubt pki init` makes what it takes") from None
             names[f"{host}:{port}"] = "ibcf"
         if self.certificates is not None:
             self._context.start(self.certificates.watch(self.partners))

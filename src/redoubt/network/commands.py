@@ -9,6 +9,7 @@ import msgspec
 
 from redoubt.network.associations import association_rows
 from redoubt.network.control import Command
+from redoubt.network.partners import partner_rows
 from redoubt.network.run import Network
 from redoubt.network.subscriber_commands import subscriber_commands
 from redoubt.network.tracing import trace
@@ -48,8 +49,13 @@ def commands(network: Network) -> dict[str, Command]:
         found: list[dict[str, Any]] = msgspec.to_builtins(network.gateways.rows())
         return found
 
+    async def partners(asked: dict[str, Any]) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = msgspec.to_builtins(list(partner_rows(network, str(asked.get("about", "")))))
+        return found
+
     return {
         "status": status,
+        "partners": partners,
         "gateways": gateways,
         "associations": associations,
         "explain": explain,
