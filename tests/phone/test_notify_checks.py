@@ -93,6 +93,7 @@ def meets(profile: PhoneProfile, *spoils: Spoil) -> tuple[Notifier, str]:
         own = Context("ue", events, clock, SeededRandomness(2))
         phone = Phone(own, card("alice"), Stack(own, sent_by_host="10.0.0.1"), "sip:10.0.0.2:5060", profile=profile)
         await phone.open("udp:10.0.0.1:5060")
+        phone.registration.wants_proof = False
         assert (await phone.register(3600)).registered
         watching = phone.subscription
         await asyncio.sleep(100)

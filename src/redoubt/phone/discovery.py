@@ -34,7 +34,10 @@ class Place:
 
 def configured(text: str) -> list[Place]:
     """The list that the network gave in the PCO (TS 24.008 10.5.6.3): addresses, with commas. Raises NotFound."""
-    return [_by_address(each.strip()) for each in text.split(",") if each.strip()][: limits.DISCOVERED]
+    places = [_by_address(each.strip()) for each in text.split(",") if each.strip()]
+    if not places:
+        raise NotFound("it names no address")
+    return places[: limits.DISCOVERED]
 
 
 async def named(names: Sequence[str], resolver: Resolver, *, tls: bool = False) -> list[Place]:

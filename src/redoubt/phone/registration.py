@@ -83,6 +83,8 @@ class Registration:
         self._expires_at = 0.0
         self._wanted_s = EXPIRES_S
         self._accepted_cseq = 0
+        self._proved = False  # whether the network was authentic when it was last looked at
+        self.wants_proof = True  # False: a phone that believes any 200, to see what becomes of it
         self._timer: asyncio.TimerHandle | None = None
         self.attempts = ATTEMPTS
         self.on_change: Callable[[], None] = lambda: None
@@ -241,6 +243,9 @@ class Registration:
             return RegistrationResult(
                 response.status, response.reason, outcomes=outcomes, why="rspauth of the 200 is not the network's"
             )
+        if run.expires_s and self.wants_proof and not self._is_from_the_network(run):
+            why = "a P-CSCF that did not prove to be the network's takes the registration"
+            return RegistrationResult(response.status, response.reason, outcomes=outcomes, why=why)
         self._accepted_cseq = self._cseq
         expires_s = self._granted(response) if run.expires_s else 0
         if not self._hold_associations(run, expires_s):
@@ -258,6 +263,12 @@ class Registration:
             tuple(str(identity.uri) for identity in self._line.associated),
             tuple(str(route) for route in self._line.service_route),
         )
+
+    def _is_from_the_network(self, run: _Run) -> bool:
+        """A fresh AUTN proved it, now or before, or a certificate; what the card refused, no 200 mends (row 115)."""
+        if run.outcomes:
+            self._proved = run.outcomes[-1] == Success.__name__
+        return self._proved or (not run.outcomes and self._line.flow.transport == "tls")
 
     def _hold_associations(self, run: _Run, expires_s: int) -> bool:
         gm, carrier = self._line.gm, run.made or run.carrier

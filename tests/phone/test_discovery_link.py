@@ -1,0 +1,28 @@
+"""DHCP on a real link, at its own ports, by broadcast and multicast: two network namespaces. Needs root."""
+
+import asyncio
+
+import pytest
+from tests.namespaces import CORE, PHONES, Wire, may_make_networks, wire
+
+from redoubt.lab.dhcp import LabDhcp
+from redoubt.phone import dhcp
+from redoubt.phone.dhcp import SipServers
+from redoubt.sources import SystemRandomness
+
+pytestmark = pytest.mark.skipif(not may_make_networks(), reason="this user may not make network namespaces")
+
+
+async def asked(between: Wire, says: SipServers) -> SipServers | None:
+    with between.core.here():
+        server = await LabDhcp.open(says, "0.0.0.0", 67)
+    with between.phones.here():
+        said = await dhcp.ask(SystemRandomness(), PHONES[0].format(2))
+    with between.core.here():
+        server.close()
+    return said
+
+
+def test_a_broadcast_is_answered_by_the_link_s_server() -> None:
+    with wire() as between:
+        assert asyncio.run(asked(between, SipServers((CORE[0],)))) == SipServers((CORE[0],))
