@@ -18,6 +18,7 @@ from redoubt.sip.service import Context, Service
 from redoubt.sip.stack import Stack
 from redoubt.transport.flow import Zone
 from redoubt.transport.listen import Listen
+from redoubt.transport.tls import TlsSettings
 
 
 class Border:
@@ -32,6 +33,7 @@ class Border:
         inside: Service,
         anchoring: Anchoring | None,
         gateways: Gateways,
+        tls: TlsSettings | None = None,
     ) -> None:
         self._config = config.ibcf
         self._context = context
@@ -46,7 +48,7 @@ class Border:
         self.stack = Stack(
             context,
             resolver=hops,
-            tls=self.certificates.settings if self.certificates is not None else None,
+            tls=self.certificates.settings if self.certificates is not None else tls,
             neighbours=self.partners,
         )
         mode = config.ibcf.hiding

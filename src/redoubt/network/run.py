@@ -69,6 +69,7 @@ class Network:
         self.i_cscf: ICscf | None = None
         self.s_cscf: SCscf | None = None
         self.border: Border | None = None
+        self._border_tls: TlsSettings | None = None
         self.relay: Relay | None = None
         self.gateways = Gateways(context.named("gateways"), config.gateways)
         self.diameter = DiameterNodes(config, self.gateways)
@@ -88,9 +89,11 @@ class Network:
         randomness: Randomness | None = None,
         epoch_s: float | None = None,
         resumes: bool = False,
+        border_tls: TlsSettings | None = None,
     ) -> Self:
         """Opens the stores and sockets of the functions named in `only`. With `resumes` phones under IPsec stay
-        registered when the process ends, however, and the next one begins. Raises ConfigError.
+        registered when the process ends, however, and the next one begins. In the simulator the border's certificates
+        are declared by `border_tls`. Raises ConfigError.
         """
         chosen = frozenset(only) - {name for name in ("ibcf", "bgcf") if is_idle(name, config)}
         if unknown := chosen - set(FUNCTIONS):
@@ -101,6 +104,7 @@ class Network:
         off = frozenset(config.test.protections_off)
         context = Context("network", events or EventStream(), clock, randomness or SystemRandomness(), off)
         network = cls(config, directory, context, chosen)
+        network._border_tls = border_tls
         network._memory = memory_of(config, directory) if resumes else None
         started = False
         try:
@@ -309,7 +313,9 @@ class Network:
         context, stack = self._stack("ibcf")
         inside = Dispatch(context, self._own, stack.outbound)
         anchoring = anchoring_of(context, self.relay)
-        self.border = Border(context, self.config, self.directory, self.dns, inside, anchoring, self.gateways)
+        self.border = Border(
+            context, self.config, self.directory, self.dns, inside, anchoring, self.gateways, self._border_tls
+        )
         self.stacks["border"] = self.border.stack
         self.names |= await self.border.open()
         await self._serve("ibcf", stack, config.core, Zone.CORE, self.border.ibcf.from_inside, [config.uri])

@@ -1,10 +1,12 @@
 """SIP over TCP and TLS: one connection, which hands octets to whoever frames them (RFC 3261 18.3)."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Callable
 from typing import Protocol, cast
 
-from redoubt.limits import STREAM_WRITE_BUFFER_OCTETS
+from redoubt.limits import PARTNER_SILENT_S, PARTNER_UNHEARD_MS, STREAM_WRITE_BUFFER_OCTETS
 from redoubt.transport.flow import Address, Flow, FlowFailed, Security, Zone
 
 
@@ -60,6 +62,8 @@ class Connection(asyncio.Protocol):
         remote: Address = transport.get_extra_info("peername")[:2]
         local: Address = transport.get_extra_info("sockname")[:2]
         security = self._vouch(self.zone, transport, remote)
+        if self.zone is Zone.BORDER:
+            _notice_its_death(transport)
         self.flow = Flow(
             self.kind, local, remote, self.zone, security, self._send, self._is_closed, self.close
         )
@@ -104,3 +108,17 @@ class Connection(asyncio.Protocol):
 
     def _is_closed(self) -> bool:
         return self._transport is None or self._transport.is_closing()
+
+
+def _notice_its_death(transport: asyncio.BaseTransport) -> None:
+    """A connection that is kept for calls to come is asked now and then whether it lives (RFC 1122 4.2.3.6), and ends
+    when what it carries is not received (RFC 5482): the next request then opens another.
+    """
+    raw = transport.get_extra_info("socket")
+    if raw is None:  # the simulator's
+        return
+    with contextlib.suppress(OSError, AttributeError):  # what a system lacks of it is its default
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, PARTNER_SILENT_S)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, PARTNER_SILENT_S)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, PARTNER_UNHEARD_MS)
