@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import get_args
 
 import click
 
@@ -21,6 +22,7 @@ from redoubt.cli.ue_attending import attend
 from redoubt.cli.ue_discovery import HELP
 from redoubt.cli.ue_phone import opened_phone
 from redoubt.cli.ue_told import Done, told_call, told_message, told_registration
+from redoubt.config import GmPath
 from redoubt.phone.incoming import Answering
 from redoubt.phone.phone import Phone
 from redoubt.phone.profiles import PROFILES
@@ -39,6 +41,7 @@ EXPIRES_S = 3600
 NO_IPSEC = "redoubt.no-ipsec"
 PROFILE = "redoubt.profile"
 DISCOVER = "redoubt.discover"
+PATH = "redoubt.path"
 NEWS_S = 5.0  # within which a NOTIFY follows a registration
 PATIENCE_S = 30.0  # four retransmissions at the phone's T1 of 2 s (TS 24.229 7.7)
 Doing = Callable[[Phone], Awaitable[Done]]
@@ -65,6 +68,10 @@ def _note_discover(context: click.Context, _option: click.Parameter, how: str | 
     context.meta[DISCOVER] = how
 
 
+def _note_path(context: click.Context, _option: click.Parameter, wanted: str | None) -> None:
+    context.meta[PATH] = wanted
+
+
 def phone_options(verb: Callable[..., None]) -> Callable[..., None]:
     """What every verb of the phone takes."""
     for option in (
@@ -73,6 +80,11 @@ def phone_options(verb: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--no-ipsec", is_flag=True, expose_value=False, callback=_note_no_ipsec,
             help="Stay in the clear; for [access] policy aka-without-ipsec.",
+        ),
+        click.option(
+            "--path", type=click.Choice(get_args(GmPath)), expose_value=False, callback=_note_path,
+            help="What carries ESP: user-space is ESP in UDP; raw and kernel are transport mode, as handsets have it,"
+            " and need root. Default: what the configuration has and this machine can.",
         ),
         click.option(
             "--profile", type=click.Choice(list(PROFILES)), default="redoubt", expose_value=False,
@@ -243,8 +255,10 @@ def _do(
         fail("--proxy names the P-CSCF, --discover looks for it; write one of them", as_json)
 
     async def work() -> Done:
-        more = {"ipsec": ipsec, "flight_mode": flight_mode, "discover": discover}
-        async with opened_phone(sim, proxy, config_path, profile=profile, **more) as phone:
+        async with opened_phone(
+            sim, proxy, config_path, profile=profile, ipsec=ipsec, gm_path=chosen[PATH], flight_mode=flight_mode,
+            discover=discover,
+        ) as phone:  # fmt: skip
             return await doing(phone)
 
     try:

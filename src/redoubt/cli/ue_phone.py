@@ -5,16 +5,19 @@ import contextlib
 import errno
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from redoubt.cli.output import opened
 from redoubt.cli.ue_discovery import discovered
-from redoubt.config import Config, ConfigError
+from redoubt.config import Config, ConfigError, GmPath
 from redoubt.events import EventStream
+from redoubt.gm.paths import Lacking
+from redoubt.gm.udp_tunnel import PORT
 from redoubt.network.gm import policy_of
 from redoubt.phone.gm import GmOptions
 from redoubt.phone.identity import PhoneIdentity
@@ -46,6 +49,7 @@ async def opened_phone(
     profile: PhoneProfile = REDOUBT,
     flight_mode: bool = False,
     discover: str | None = None,
+    gm_path: GmPath | None = None,
 ) -> AsyncIterator[Phone]:
     """The phone of a SIM, open. Its card and ports go back into the file, whatever happened. Raises ConfigError."""
     path, config = _sim_path(sim, config_path)
@@ -56,9 +60,10 @@ async def opened_phone(
         _Way(place.uri, place.route) for place in await discovered(discover, card.realm, config)
     ]  # fmt: skip
     end_on_signals()
+    gm_of = partial(_gm, card, config, gm_path) if ipsec else None
     for way in ways:
         try:
-            phone = await _opened(way, card, config, ipsec, profile, path)
+            phone = await _opened(way, card, config, gm_of, profile, path)
             break
         except ConfigError:  # the next of the list is tried (TS 24.229 5.1.1.2)
             if way is ways[-1]:
@@ -82,12 +87,17 @@ class _Way:
 
 
 async def _opened(
-    way: _Way, card: SimFile, config: Config | None, ipsec: bool, profile: PhoneProfile, path: Path
+    way: _Way,
+    card: SimFile,
+    config: Config | None,
+    gm_of: Callable[[bool], GmOptions | None] | None,
+    profile: PhoneProfile,
+    path: Path,
 ) -> Phone:
     """A phone with a flow to that P-CSCF. Raises ConfigError."""
     to = way.to
     own_host = await asyncio.to_thread(_own_host, to, way.routes)
-    gm = _gm(card, config, ":" in own_host) if ipsec and _transport(to) != "tls" else None
+    gm = gm_of(":" in own_host) if gm_of is not None and _transport(to) != "tls" else None
     phone = _phone(card, way, _trust(to, config), gm, profile)
     listen = f"udp:{own_host}:{card.port}" if _transport(to) == "udp" else f"tcp:{own_host}:0"
     try:
@@ -98,6 +108,9 @@ async def _opened(
         if error.errno != errno.EADDRINUSE:
             raise ConfigError(f"the phone can't open {listen}: {error.strerror or error}") from error
         raise ConfigError(f"the phone's port {card.port} is taken; does another `redoubt ue` use {path}?") from error
+    except Lacking as lacking:
+        await phone.close()
+        raise ConfigError(f"--path: {lacking}") from lacking
     except FlowFailed as fault:
         await phone.close()
         trust = " Does [network] authority hold who signed its certificate?" if _transport(to) == "tls" else ""
@@ -114,15 +127,18 @@ def end_on_signals() -> None:
             loop.add_signal_handler(number, task.cancel)
 
 
-def _gm(card: SimFile, config: Config | None, is_ipv6: bool) -> GmOptions | None:
-    """IPsec as the configuration has it, by the algorithms that it allows; None if it has none of that family."""
+def _gm(card: SimFile, config: Config | None, path: GmPath | None, is_ipv6: bool) -> GmOptions | None:
+    """IPsec as the configuration has it, by the algorithms that it allows; None if it has none of that family. What
+    carries it is what this machine can do, unless `path` says otherwise.
+    """
     if config is None:
-        return GmOptions(server_port=card.protected_port)
-    for text in config.gm.listen:
-        listen = Listen.parse(text, Zone.ACCESS)
-        if (":" in listen.host) == is_ipv6:
-            return GmOptions(policy_of(config.gm, "ipsec"), listen.port, card.protected_port)
-    return None
+        return GmOptions(server_port=card.protected_port, path=path or "auto")
+    wanted: GmPath = path or ("user-space" if config.gm.path == "user-space" else "auto")
+    listens = [Listen.parse(text, Zone.ACCESS) for text in config.gm.listen]
+    port = next((listen.port for listen in listens if (":" in listen.host) == is_ipv6), None)
+    if port is None and wanted == "user-space":
+        return None
+    return GmOptions(policy_of(config.gm, "ipsec"), port or PORT, card.protected_port, wanted)
 
 
 def _phone(

@@ -20,7 +20,7 @@ from redoubt.cli.output import (
     says_what_went_wrong,
 )
 from redoubt.config import Config
-from redoubt.events import Bug, Event, Notice
+from redoubt.events import Bug, Event, EventStream, Notice
 from redoubt.network.commands import commands
 from redoubt.network.control import ControlServer
 from redoubt.network.run import FUNCTIONS, Network, tune_memory
@@ -55,9 +55,10 @@ def command(only: str, config_path: Path, as_json: bool) -> None:
 
 async def _serve(config: Config, directory: Path, only: list[str], as_json: bool) -> None:
     _allow_connections()
-    network = await Network.start(config, directory, only=only, resumes=True)
+    events = EventStream()
+    events.listen(_alarm)
+    network = await Network.start(config, directory, only=only, events=events, resumes=True)
     tune_memory()
-    network.context.events.listen(_alarm)
     name = "control.sock" if "hss" in only else f"control-{'-'.join(only)}.sock"
     control = ControlServer(directory / name, commands(network))
     await control.start()
@@ -81,12 +82,15 @@ def _allow_connections() -> None:
 
 def _announce(network: Network, as_json: bool) -> None:
     if as_json:
-        print_json({"running": sorted(network.only), "listening": network.names, "realm": network.config.network.realm})
+        facts = {"running": sorted(network.only), "listening": network.names, "realm": network.config.network.realm}
+        print_json({**facts, "gm": network.gm.described if network.gm is not None else []})
         return
     console.print(f"[bold]Redoubt[/] serves [cyan]{network.config.network.realm}[/]")
     for address, name in network.names.items():
         console.print(f"  {name:<7} {address}")
     console.print(f"  access policy: {network.config.access.policy}")
+    for way in network.gm.described if network.gm is not None else ():
+        console.print(f"  {way}", markup=False)
     if network.config.test.protections_off:
         console.print(
             f"  [bold red]protections off, for tests only: {', '.join(network.config.test.protections_off)}[/]"

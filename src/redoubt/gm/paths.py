@@ -83,6 +83,7 @@ class Paths:
         self.kernel: list[KernelPath] = []
         self.tunnels: list[Address] = []  # where ESP in UDP comes in
         self.own: list[str] = []  # this end's addresses inside
+        self.described: list[str] = []  # for operators
 
     @property
     def modes(self) -> tuple[Mode, ...]:
@@ -106,6 +107,7 @@ class Paths:
     def add_tunnel(self, here: str, path: DataPath) -> None:
         self._add(Mode.UDP_TUNNEL, here, path)
         self.tunnels.append(path.local)
+        self.described.append(f"ESP in UDP at {_place(*path.local)}, by {_WHOSE[isinstance(path, KernelPath)]}")
 
     def add_carrier(
         self,
@@ -122,6 +124,7 @@ class Paths:
         """Opens transport mode at an address; in the kernel with `nat_port` the tunnel too. Raises OSError and
         Lacking.
         """
+        self.described.append(f"ESP in transport mode at {here}, by {_WHOSE[carrier is Carrier.KERNEL]}")
         if carrier is Carrier.RAW:
             raw = open_raw_esp(role, here, randomness, receive)
             self._add(Mode.TRANSPORT, here, raw)
@@ -173,6 +176,13 @@ class Paths:
 
     def _own(self, is_ipv6: bool) -> str:
         return next(address for address in self.own if (":" in address) == is_ipv6)
+
+
+_WHOSE = {True: "the kernel", False: "this process"}
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _kind(association_set: AssociationSet) -> tuple[Mode, bool]:

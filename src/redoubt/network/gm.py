@@ -41,6 +41,11 @@ class GmNode:
         """Where ESP in UDP comes in."""
         return self._paths.tunnels
 
+    @property
+    def described(self) -> list[str]:
+        """Its paths, in words."""
+        return self._paths.described
+
     def places_inside(self, ports: Iterable[int]) -> list[str]:
         """Where phones find the P-CSCF inside, as events name it."""
         return [named((address, port)) for address in self._paths.own for port in ports]

@@ -74,16 +74,10 @@ def _carrier(context: Context, wanted: str, addresses: list[str]) -> Carrier | N
     if wanted == "user-space":
         return None
     try:
-        carrier = carrier_for(wanted, addresses)
+        return carrier_for(wanted, addresses)
     except Lacking as lacking:
         if wanted != "auto":
-            raise ConfigError(f"[gm] path = \"{wanted}\": {lacking}") from lacking
+            raise ConfigError(f'[gm] path = "{wanted}": {lacking}') from lacking
         advice = "handsets, which want transport mode, will get 494; phones with UDP-enc-tun are served"
         context.notice("alarm", f"no transport mode here. {lacking}", advice)
         return None
-    where = ", ".join(addresses)
-    context.notice("info", f"ESP in transport mode by {_OF[carrier]} at {where}")
-    return carrier
-
-
-_OF = {Carrier.KERNEL: "the kernel", Carrier.RAW: "raw sockets"}

@@ -19,7 +19,7 @@ from redoubt.gm.agreement import (
 from redoubt.gm.algorithms import expand
 from redoubt.gm.association_set import AssociationSet, Beginning, PathFailed, PhoneKey, Role
 from redoubt.gm.associations import Associations
-from redoubt.gm.paths import Lacking, Paths, carrier_for
+from redoubt.gm.paths import Carrier, Lacking, Paths, carrier_for
 from redoubt.gm.reports import Reports
 from redoubt.gm.set_streams import SetStreams, Voucher
 from redoubt.gm.states import Event, State
@@ -31,6 +31,7 @@ from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context
 from redoubt.transport.flow import Flow, Zone
 from redoubt.transport.listen import Listen
+from redoubt.transport.ports import is_free
 from redoubt.transport.udp import OnDatagram
 
 FIRST_PORT = 10_000
@@ -96,9 +97,9 @@ class PhoneGm:
             return
         try:
             carrier = carrier_for(wanted, [self._here])
-            self._paths.add_carrier(
-                carrier, Role.PHONE, self._here, [self.port], self._context.randomness, receive
-            )
+            if not self._options.server_port and carrier is Carrier.KERNEL and not is_free(self._here, self.port):
+                self.port = self._port(0)
+            self._paths.add_carrier(carrier, Role.PHONE, self._here, [self.port], self._context.randomness, receive)
         except Lacking as lacking:
             if wanted != "auto":
                 raise
