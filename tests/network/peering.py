@@ -28,6 +28,7 @@ class Operator:
     number: int
     pki: PkiFolder
     port: int
+    security: str = "tls"  # or none: plain SIP in clear
     partners: list[dict[str, Any]] = field(default_factory=list)
     roaming: tuple[str, ...] = ()  # where its users may register
     home: Home | None = None
@@ -58,7 +59,7 @@ class Operator:
     @property
     def border(self) -> str:
         """The same, as redoubt.toml has it."""
-        return f"tls:{self.host}:{self.port}"
+        return f"{'tls' if self.security == 'tls' else 'udp'}:{self.host}:{self.port}"
 
     def agrees(self, other: "Operator", **options: Any) -> None:
         """Cross-certifies the other's authority, and writes down the agreement."""

@@ -35,9 +35,16 @@ class PartnerHops:
         partner = self._partners.to(uri.host)
         if known is not None or partner is None:
             return known or ()
-        asked = uri if partner.has(uri.host) else SipUri("sip", None, None, partner.domains[0])
-        found = await self._resolver.find(asked, authentic=self._authentic, tls=partner.config.security == "tls")
+        found = await self._resolver.find(_asked(uri, partner), authentic=self._authentic, tls=partner.config.security == "tls")
         return tuple([replace(each, name=partner.names[0]) for each in found if partner.may_be_at(each.host)])
+
+
+def _asked(uri: SipUri, partner: Partner) -> SipUri:
+    """What DNS is asked for: a name of the partner's and nothing that leads elsewhere (maddr)."""
+    if not partner.has(uri.host):
+        return SipUri("sip", None, None, partner.domains[0])
+    transport = tuple([pair for pair in uri.params if pair[0].lower() == "transport"])
+    return SipUri(uri.scheme, None, None, uri.host, uri.port, transport)
 
 
 def _connect(partner: Partner) -> tuple[Candidate, ...]:
