@@ -74,8 +74,7 @@ class Outward:
 
     def _restored(self, routes: list[str]) -> list[str]:
         """Record-Route with what is inside this border in the clear; beyond it as the partner's nodes wrote it."""
-        mine = self._shown[0]
-        beyond = routes[: routes.index(mine)] if mine in routes else []
+        beyond = routes[: _last(self._shown[0], routes)] if self._shown[0] in routes else []
         return [*beyond, self._topology.entry(self.partner, self._anonymous), *self._routes]
 
     def _restore_to(self, response: Response) -> None:
@@ -140,7 +139,7 @@ class Inward:
 
     def _shown(self, routes: list[str]) -> list[str]:
         """What is beyond this border, seen from the partner, hidden; what its own nodes wrote as it was."""
-        inside = routes[: routes.index(self._entry)] if self._entry in routes else routes
+        inside = routes[: _last(self._entry, routes)]
         if inside != self._inside:  # a 200 after a 180 has the same, and is told the same
             self._inside = inside
             self._told = self._topology.outer_routes(inside, self.partner, as_route=False)
@@ -184,9 +183,12 @@ def hide_targets(message: Message, topology: Topology, partner: Partner, contact
             message.replace(name, clean)
 
 
+def _last(entry: str, routes: list[str]) -> int:
+    """Where the border's own entry of this passage stands: a request that came by again has further ones before it."""
+    return len(routes) - routes[::-1].index(entry) - 1 if entry in routes else len(routes)
+
+
 def _hide_party(request: Request, topology: Topology, partner: Partner) -> None:
     """From of a node that speaks for itself."""
     if topology.may_name_node(request.get("From") or ""):
         request.put(FROM, topology.outer_target(request.from_, partner))
-
-

@@ -104,13 +104,14 @@ class Topology:
         A request visits hidden entries in the order of a Route; in a Record-Route of a response they stand the other
         way round (RFC 3261 12.1.2), which `as_route=False` says.
         """
+        if not as_route:
+            return self.outer_routes(entries[::-1], partner)[::-1]
         if self._hiding is None:
-            return [self.outer_entry((), partner), *entries] if as_route else [*entries, self.outer_entry((), partner)]
+            return [self.outer_entry((), partner), *entries]
         at = 0
         while at < len(entries) and self._is_ours(entries[at]):
             at += 1
-        hidden = entries[:at] if as_route else entries[:at][::-1]
-        return [self.outer_entry(hidden, partner), *self.foreign(entries[at:], partner)]
+        return [self.outer_entry(entries[:at], partner), *self.foreign(entries[at:], partner)]
 
     def revealed(self, uri: Uri, partner: Partner) -> list[str] | None:
         """What is hidden behind an own entry that the partner sends back; None if it has no token. Raises 400."""
