@@ -171,7 +171,8 @@ class Operators:
     def firewall(self, side: str, rules: str) -> None:
         """Loads nftables rules in a host, as `nft -f` does."""
         command = ["ip", "netns", "exec", self.names[side], "nft", "-f", "-"]
-        subprocess.run(command, input=rules, text=True, check=True, capture_output=True)
+        done = subprocess.run(command, input=rules, text=True, capture_output=True)
+        assert not done.returncode, done.stderr
 
     def unfiltered(self) -> None:
         """No host has rules."""

@@ -119,14 +119,16 @@ async def until(holds: Callable[[], Any], why: Callable[[], str] = str, within_s
 
 
 @asynccontextmanager
-async def tunnels(hosts: Operators, folder: Path, *changes: tuple[str, str]) -> AsyncIterator[Tunnels]:
+async def tunnels(
+    hosts: Operators, folder: Path, *changes: tuple[str, str], user_space: bool = True
+) -> AsyncIterator[Tunnels]:
     """Both gateways' charons run; `begin` has Redoubt drive them."""
     hosts.wire.forget()
     hosts.unfiltered()
     async with AsyncExitStack() as stack:
         sides = []
         for side in "ab":
-            charon = stack.enter_context(strongswan(hosts.names[side], folder / side, *changes))
+            charon = stack.enter_context(strongswan(hosts.names[side], folder / side, *changes, user_space=user_space))
             sides.append(Side(side, charon, folder))
             stack.push_async_callback(sides[-1].end)
         yield Tunnels(hosts, *sides)

@@ -25,6 +25,7 @@ class Strongswan:
     folder: Path
     process: subprocess.Popen[bytes] | None = None
     changes: tuple[tuple[str, str], ...] = ()  # what a test writes otherwise into its settings
+    user_space: bool = True  # whose ESP it is: charon's own, or the kernel's
 
     @property
     def vici(self) -> str:
@@ -34,7 +35,7 @@ class Strongswan:
         """As the settings that Redoubt writes have it; returns when its control socket is there."""
         self.folder.mkdir(exist_ok=True)
         Path(self.vici).unlink(missing_ok=True)
-        text = settings(self.vici, user_space=True, log=str(self.folder / "charon.log"))
+        text = settings(self.vici, user_space=self.user_space, log=str(self.folder / "charon.log"))
         for old, new in self.changes:
             assert old in text
             text = text.replace(old, new)
@@ -75,9 +76,11 @@ class Strongswan:
 
 
 @contextmanager
-def strongswan(namespace: str, folder: Path, *changes: tuple[str, str]) -> Iterator[Strongswan]:
+def strongswan(
+    namespace: str, folder: Path, *changes: tuple[str, str], user_space: bool = True
+) -> Iterator[Strongswan]:
     """One with its files in a folder, until the end."""
-    running = Strongswan(namespace, folder, changes=changes)
+    running = Strongswan(namespace, folder, changes=changes, user_space=user_space)
     running.start()
     try:
         yield running

@@ -60,6 +60,9 @@ class Charon:
                 self._lost(str(error), "correct the file; it is read again at once")
             except FileNotFoundError:
                 self._lost(f"no charon is at {self._path}", "start strongSwan, or write its socket in `vici`")
+            except PermissionError:
+                why = f"this user may not open {self._path}"
+                self._lost(why, "run `redoubt up` as root, or give its group the socket")
             except (OSError, ViciError) as error:
                 self._lost(f"charon at {self._path}: {error}", "look at strongSwan's log; it is tried again at once")
             await asyncio.sleep(POLL_S)

@@ -17,6 +17,7 @@ from redoubt.ndm.proposals import ike_proposals
 from redoubt.secret import Secret
 
 PREFIX = "redoubt-"  # of our connections in a charon that others may use too
+REAUTHENTICATED_S = 24 * 3600  # a certificate that has expired or was revoked since ends a tunnel within a day
 IKE_LIVES = 4  # lives of a tunnel's keys for one of IKE's
 
 
@@ -37,7 +38,7 @@ def connection(gateway: GatewayConfig) -> dict[str, Any]:
             "mobike": "no",  # a gateway does not move
             "dpd_delay": gateway.dpd,
             "rekey_time": gateway.rekey * IKE_LIVES,
-            "reauth_time": 0,
+            "reauth_time": REAUTHENTICATED_S,
             "over_time": gateway.rekey,
             "keyingtries": 1,  # we ask again ourselves, and say why it failed
             "local": _local(gateway),
