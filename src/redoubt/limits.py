@@ -93,6 +93,7 @@ ENUM_CHAIN = 5  # records that lead to other records, one after the other (RFC 6
 ENUM_LOOKUPS = 12  # for one number under one root
 ENUM_RECORDS = 32  # of one name that are looked at
 E164_DIGITS = 15
+DNS_NOTICE_S = 60.0  # between two notices of forged answers
 DNS_IDLE_S = 15.0  # a connection to a name server without questions
 DNSSEC_QUESTIONS = 24  # for keys and delegations on the way from an anchor to one name
 DNSSEC_SIGNATURES = 64  # checked for one answer, about 10 ms

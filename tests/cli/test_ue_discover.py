@@ -42,9 +42,8 @@ async def test_the_home_network_s_name_server_says_where_its_p_cscf_is(tmp_path:
 
 async def test_what_is_no_way_to_find_one_gets_a_sentence(tmp_path: Path) -> None:
     async with lab(tmp_path) as made:
-        for how, says in (
-            ("guess", "none of pco:ADDRESS, dhcp and dns"), ("pco:example.org", "no IP address"), ("pco:", "no address"),
-        ):  # fmt: skip
+        wrong = {"guess": "none of pco:ADDRESS", "pco:example.org": "no IP address", "pco:": "no address"}
+        for how, says in wrong.items():
             done = await made("ue", "register", "alice", "--discover", how)
             assert (done.status, says in done.errors) == (1, True), done.errors
         both = await made("ue", "register", "alice", "--discover", "dns", "--proxy", "sip:127.0.0.1")

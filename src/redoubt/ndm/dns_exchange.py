@@ -60,6 +60,7 @@ class Asking:
         self.server = server
         self._validates = validates
         self._own_host = ""
+        self._quiet_until = 0.0
         self._stream: _Stream | None = None
         self._opening = asyncio.Lock()
 
@@ -156,14 +157,22 @@ class Asking:
         finally:
             transport.close()
         if waiting.rejected and self._is_guarded:
-            self._context.notice(
-                "warning",
-                f"{waiting.rejected} datagrams answered a question to {self.server} that they did not fit",
-                "somebody forges DNS answers; let [dns] servers be reached by tls:, or with a TSIG key",
-            )
+            self._tell_of_forgers(waiting.rejected)
         if answer is not None and not answer.flags & dns.flags.TC:
             return answer, False
         return None, wants_stream
+
+    def _tell_of_forgers(self, misfits: int) -> None:
+        """Once in a while: a flood of them is not to become one of notices."""
+        now = asyncio.get_running_loop().time()
+        if now < self._quiet_until:
+            return
+        self._quiet_until = now + limits.DNS_NOTICE_S
+        self._context.notice(
+            "warning",
+            f"{misfits} datagrams answered a question to {self.server} that they did not fit",
+            "somebody forges DNS answers; let [dns] servers be reached by tls:, or with a TSIG key",
+        )
 
     async def _endpoint(self, protocol: "_Datagrams") -> asyncio.DatagramTransport:
         """A socket for one question, at a port that was drawn; the system lets only the server's datagrams in."""
