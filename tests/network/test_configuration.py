@@ -56,7 +56,25 @@ def test_what_a_type_cannot_tell_is_refused_by_its_option(tree: dict[str, Any], 
     assert str(wrong.value).startswith("redoubt.toml: ") and said in str(wrong.value)
 
 
-DOCUMENTED = (Path(__file__).parents[2] / "docs" / "diameter.md").read_text().split("\n\n")
+DOCS = [Path(__file__).parents[2] / "docs" / f"{name}.md" for name in ("diameter", "partners")]
+DOCUMENTED = "\n\n".join([page.read_text() for page in DOCS]).split("\n\n")
+
+
+@pytest.mark.parametrize(
+    ("section", "options"),
+    [
+        *((name, {"listen": ["udp:192.0.2.1:5060"]}) for name in ("p-cscf", "i-cscf", "s-cscf", "bgcf", "ibcf", "gm")),
+        *((name, {"core": ["udp:192.0.2.1:5060"]}) for name in ("p-cscf", "ibcf")),
+        *(("media", {side: ["192.0.2.1"]}) for side in ("inside", "outside")),
+        ("hss", {"rest": "http:192.0.2.1:8088"}),
+        ("hss", {"diameter": ["tcp:192.0.2.1:3868"]}),
+    ],
+)
+def test_without_a_protection_nothing_but_loopback_is_served(section: str, options: dict[str, Any]) -> None:
+    off = {"test": {"protections-off": ["core-peers"]}}
+    from_tree(off)
+    with pytest.raises(ConfigError, match="must be loopback"):
+        from_tree({**off, section: options})
 
 
 @pytest.mark.parametrize("example", [part for part in DOCUMENTED if part.startswith("    [")])

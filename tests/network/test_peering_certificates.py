@@ -128,6 +128,7 @@ async def test_a_revoked_certificate_ends_its_connections_and_makes_no_new_ones(
         assert border is not None and border.certificates is not None
         border.certificates.look(border.partners)
         assert any("revoked" in why for why in beta.refusals())
+        assert any("alpha: its certificate has been revoked" in notice.what for notice in beta.net.events(Notice))
         assert (await alice.ask(alice.make("MESSAGE", bob.card.impu))).status >= 500
         await until(lambda: any("revoked" in why for why in alpha.refusals()))
 

@@ -35,7 +35,8 @@ class PartnerHops:
         partner = self._partners.to(uri.host)
         if known is not None or partner is None:
             return known or ()
-        found = await self._resolver.find(_asked(uri, partner), authentic=self._authentic, tls=partner.config.security == "tls")
+        tls = partner.config.security == "tls"
+        found = await self._resolver.find(_asked(uri, partner), authentic=self._authentic, tls=tls)
         return tuple([replace(each, name=partner.names[0]) for each in found if partner.may_be_at(each.host)])
 
 

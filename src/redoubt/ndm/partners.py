@@ -39,6 +39,7 @@ class Partner:
     refusals: int = 0
     last_refusal: str = ""
     last_refusal_at: float = 0.0
+    fails: bool = False  # the last connection that was tried came to nothing
     _connections: list[Flow] = field(default_factory=list)
 
     @property
@@ -175,12 +176,19 @@ class Partners:
         partner = self.of_flow(flow)
         if partner is not None:
             partner.joined(flow)
+            if partner.fails:
+                partner.fails = False
+                self._context.notice("info", f"{partner.name} is connected again")
 
     def failed(self, who: str, why: str) -> None:
         """A connection with that name, or from that address, came to nothing: kept for `redoubt partners`."""
         partner = self._by_name.get(who) or self._at(who) or self._of_tls_at(who)
-        if partner is not None:
-            partner.refused(why, self._context.clock.now())
+        if partner is None:
+            return
+        partner.refused(why, self._context.clock.now())
+        if not partner.fails:
+            partner.fails = True
+            self._context.notice("warning", f"{partner.name}: {why}", "`redoubt partners` shows how it goes")
 
     # ---- inside
 

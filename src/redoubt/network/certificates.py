@@ -19,6 +19,7 @@ from redoubt.transport.tls import TlsSettings, mutual
 
 LOOK_S = 5.0
 WARN_S = 14 * 86_400.0
+LIST_WARN_S = 3 * 86_400.0
 DAY_S = 86_400.0
 
 
@@ -30,7 +31,7 @@ class Certificates:
         self._config = config
         self._warned_at = -DAY_S
         self._seen = self._stamps()
-        self.settings, self._revoked = self._read()
+        self.settings, self._lists, self._revoked = self._read()
 
     async def watch(self, partners: Partners) -> None:
         """Looks at the files every few seconds, for as long as the network runs."""
@@ -53,7 +54,7 @@ class Certificates:
 
     def _renew(self) -> None:
         try:
-            settings, self._revoked = self._read()
+            settings, self._lists, self._revoked = self._read()
         except ConfigError as error:
             what = f"the border's certificates have changed and can't be used: {error}"
             self._context.notice("alarm", what, "the ones before stay in use; mend the files")
@@ -76,7 +77,7 @@ class Certificates:
             flow.close()
 
     def _warn(self) -> None:
-        """Once a day, when our own certificate is about to end."""
+        """Once a day, when our own certificate is about to end, or a revocation list, without which nobody counts."""
         now = asyncio.get_running_loop().time()
         if now - self._warned_at < DAY_S:
             return
@@ -87,15 +88,20 @@ class Certificates:
             days = max(0, round(left_s / DAY_S))
             what = f"{self._config.certificate} ends in {days} days; no partner is reached then"
             self._context.notice("alarm", what, "`redoubt pki renew` makes a new one, which is taken up at once")
+        for each in self._lists:
+            until = each.next_update_utc
+            if until is not None and until.timestamp() - self._context.clock.now() < LIST_WARN_S:
+                what = f"the revocation list of {each.issuer.rfc4514_string()} ends on {until:%d %b %H:%M}"
+                self._context.notice("alarm", what, "nobody of that authority is believed then; `redoubt pki crl`")
 
-    def _read(self) -> tuple[TlsSettings, frozenset[tuple[x509.Name, int]]]:
+    def _read(self) -> tuple[TlsSettings, list[x509.CertificateRevocationList], frozenset[tuple[x509.Name, int]]]:
         config = self._config
         try:
             settings = mutual(config.certificate, config.key, config.authority, config.revoked)
             lists = revocation_lists_in(Path(config.revoked).read_bytes()) if config.revoked else []
         except (ValueError, OSError) as error:
             raise ConfigError(f"[ibcf] certificate, key, authority, revoked: {error}") from error
-        return settings, frozenset((each.issuer, entry.serial_number) for each in lists for entry in each)
+        return settings, lists, frozenset((each.issuer, entry.serial_number) for each in lists for entry in each)
 
     def _stamps(self) -> list[tuple[int, int]]:
         """What changes when a file does."""

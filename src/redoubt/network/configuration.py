@@ -186,7 +186,8 @@ def _refuse_unsafe(config: Config, source: str) -> None:
         if name not in PROTECTIONS:
             raise ConfigError(f"{source}: [test] protections-off: {name} is no protection{_nearest(name, PROTECTIONS)}")
     if off:
-        for listen in listening(config):
+        media = [f"media:{host}:0" for host in (*config.media.inside, *config.media.outside)]
+        for listen in (*listening(config), *media):
             host = listen.split(":", 1)[1].rsplit(":", 1)[0].strip("[]")
             if not is_loopback(host):
                 raise ConfigError(

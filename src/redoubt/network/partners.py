@@ -74,6 +74,6 @@ def _health(network: Network, partner: Partner) -> str:
         return "tunnel up" if network.border.partners.is_reachable(partner) else "tunnel down"
     if partner.config.security == "none":
         return "in clear"
-    if partner.flows:
-        return "connected"
-    return "failing" if partner.last_refusal else "idle"
+    if partner.fails:
+        return "failing"
+    return "connected" if partner.flows else "idle"
