@@ -100,3 +100,39 @@ async def test_keys_are_rotated_during_a_call_and_both_hang_up(tmp_path: Path) -
         await hang_up(bob, alice, first, caller=False)
         await hang_up(alice, bob, second, caller=False)
         await hang_up(alice, bob, await call(alice, bob), caller=True)
+
+
+@pytest.mark.parametrize("options", [{"mode": "b2bua"}, {"mode": "b2bua", "media": "relay"}])
+async def test_calls_between_networks_whose_dialogs_end_at_the_border(tmp_path: Path, options: dict[str, str]) -> None:
+    alpha, beta = pair_of(tmp_path, **options)
+    async with running(alpha, beta):
+        link = Link(alpha, beta)
+        alice, bob = await alpha.net.registered("alice"), await beta.net.registered("bob")
+        await message(alice, bob)
+        for caller, callee in ((alice, bob), (bob, alice)):
+            for by_caller in (True, False):
+                made = await call(caller, callee)
+                assert await made.lives()
+                assert made.invite.call_id != made.accepted.call_id
+                first, other = (caller, callee) if by_caller else (callee, caller)
+                await hang_up(first, other, made, caller=by_caller)
+        assert not link.leaks()
+        for operator in (alpha, beta):
+            assert not operator.net.events(Bug), operator.net.events(Bug)[0].traceback
+            assert operator.net.network.border is not None
+            assert operator.net.network.border.ibcf.table_sizes() == {"calls": 0, "dialogs": 0}
+
+
+async def test_calls_between_networks_that_hide_nothing(tmp_path: Path) -> None:
+    alpha, beta = Hiding.of(tmp_path, "alpha", 1), Hiding.of(tmp_path, "beta", 2)
+    for one, other in ((alpha, beta), (beta, alpha)):
+        one.agrees(other, **ROAMING)
+        one.mode = "off"
+    alpha.roaming = (beta.realm,)
+    async with running(alpha, beta):
+        link = Link(alpha, beta)
+        bob = await beta.net.registered("bob")
+        roaming = await beta.net.registered("alice", card=Card.of("alice", alpha.realm))
+        for caller, callee in ((roaming, bob), (bob, roaming)):
+            await hang_up(callee, caller, await call(caller, callee), caller=False)
+        assert link.leaks(), "the status page says so"

@@ -210,8 +210,8 @@ class Ibcf:
         if passage.is_known:
             return
         in_dialog = request.to.tag is not None
-        if not self._topology.hides and in_dialog:
-            return
+        if not self._topology.hides and (in_dialog or (_roams(partner) and request.has("Route"))):
+            return  # without tokens partners name nodes themselves
         uri = request.request_uri
         if self._context.enforces("border-route"):
             if in_dialog:
@@ -274,6 +274,11 @@ class Ibcf:
                 spoil(response, fixed)
 
         return guarded
+
+
+def _roams(partner: Partner) -> bool:
+    """Whether the agreement has visitors, who call along a Service-Route and are called along a Path."""
+    return partner.is_trusted and (partner.config.serves_visitors or bool(partner.config.visited_networks))
 
 
 def _fixed(request: Request) -> dict[str, list[str]]:
