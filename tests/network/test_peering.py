@@ -79,7 +79,7 @@ async def test_one_connection_carries_all_calls_whoever_opened_it(tmp_path: Path
         assert (await bob.final(again)).status == 200, "a connection that was lost is opened again"
 
 
-async def test_a_user_registers_at_a_visited_network_and_is_reached_there(tmp_path: Path) -> None:
+async def test_a_user_registers_at_a_visited_network_and_calls_and_is_called_there(tmp_path: Path) -> None:
     """TS 24.229 5.2.2, 5.10: the visited P-CSCF finds the home network through both borders, and it the phone."""
     networks = ["alpha.example", "beta.example"]
     alpha, beta = pair_of(tmp_path, **{"serves-visitors": True, "visited-networks": networks, "iois": networks})
@@ -92,4 +92,10 @@ async def test_a_user_registers_at_a_visited_network_and_is_reached_there(tmp_pa
             caller.send(message)
             callee.respond(await callee.request("MESSAGE"), 200)
             assert (await caller.final(message)).status == 200
+            made = await call(caller, callee)
+            assert await made.lives()
+            bye = made.from_callee("BYE", 60)
+            callee.send(bye)
+            caller.respond(await caller.request("BYE"), 200)
+            assert (await callee.final(bye)).status == 200
         unbroken(alpha, beta)
