@@ -9,12 +9,15 @@ import dns.message
 import dns.rrset
 import pytest
 from tests.ndm.name_server import NameServer, reply, zone
+from tests.ndm.test_zone import REALM, authority
 
 from redoubt.events import EventStream, Notice
 from redoubt.ndm.dns import DnsClient
 from redoubt.ndm.dns_exchange import GUESSABLE_PORT, PORTS
 from redoubt.ndm.dns_exchange import NameServer as At
+from redoubt.ndm.zone_server import ZoneServer
 from redoubt.sim import Network, Packet, at_host, run
+from redoubt.sip.dns_records import LookupFailed
 from redoubt.sip.resolver import Resolver
 from redoubt.sip.service import Context
 from redoubt.sip.uri import SipUri
@@ -175,3 +178,27 @@ def test_with_the_protection_the_attack_fails(protection: str, attack: Any) -> N
 
 def test_ports_are_drawn_from_three_quarters_of_all() -> None:
     assert (PORTS[1] - PORTS[0]) / 65_536 > 0.74
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_over_a_bad_link_names_are_found_or_nobody_answers_and_nothing_stays_open(seed: int) -> None:
+    """Our own server and client, in the simulator, with losses, repetitions and another order."""
+
+    async def scene(network: Network) -> None:
+        with at_host(SERVER):
+            server = ZoneServer(authority())
+            await server.listen(SERVER, 53)
+        with at_host(US):
+            lab = Lab(network, ())
+            asking = DnsClient(lab.context, [At("udp", SERVER, 53)])
+            found = 0
+            for kind in ("A", "AAAA", "SRV", "NAPTR", "TXT"):
+                try:
+                    found += len((await asking.ask(f"ibcf.{REALM}", kind)).values)
+                except LookupFailed as failure:
+                    assert "does not answer" in str(failure)
+            asking.close()
+        assert found <= 1
+        server.close()
+
+    run(scene, seed, network=Network(seed, loss=0.3, duplicate=0.2, reorder=0.2))

@@ -14,8 +14,8 @@ from redoubt.sip.service import Context
 from redoubt.sources import Clock, SystemRandomness
 
 HELP = (
-    "Find the P-CSCF: pco:ADDR[,ADDR] as the network's list; dhcp[:OWN-ADDRESS] (options 120, or 21 and 22 for IPv6);"
-    " dns[:NAME] by NAPTR and SRV of NAME, else of pcscf.REALM."
+    "Find the P-CSCF: pco:ADDR[,ADDR] as the network's list; dhcp[:OWN-ADDRESS] (option 120; for IPv6 21 and 22, with"
+    " OWN-ADDRESS%DEVICE); dns[:NAME] by NAPTR and SRV of NAME, else of pcscf.REALM."
 )
 ANYWHERE = ("192.0.2.1", 9)  # nothing is sent there: the way there has an address of this host (RFC 5737)
 

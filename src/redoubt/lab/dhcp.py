@@ -1,6 +1,8 @@
 """A DHCP server for labs that says where SIP servers are, and gives no addresses (RFC 3361, RFC 3319)."""
 
 import asyncio
+import socket
+import sys
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Self, cast
 
@@ -18,11 +20,17 @@ class LabDhcp(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     @classmethod
-    async def open(cls, says: SipServers, host: str = "127.0.0.1", port: int = 0) -> Self:
+    async def open(cls, says: SipServers, host: str = "127.0.0.1", port: int = 0, device: str = "") -> Self:
+        """With a device, it hears what phones there send to all servers of IPv6 (RFC 8415 7.1). Raises OSError."""
         server = cls(says)
         await asyncio.get_running_loop().create_datagram_endpoint(
             lambda: server, local_addr=(host, port), allow_broadcast=":" not in host
         )
+        if device and server._transport is not None:
+            index = socket.if_nametoindex(device).to_bytes(4, sys.byteorder)
+            group = IPv6Address(dhcp.RELAYS_AND_SERVERS).packed + index
+            opened: socket.socket = server._transport.get_extra_info("socket")
+            opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
         return server
 
     @property

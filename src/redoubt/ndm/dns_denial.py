@@ -59,6 +59,7 @@ class Denial:
     def __init__(self, proofs: Sequence[Proof]) -> None:
         self._plain = [each for each in proofs if isinstance(each.record, NSEC)]
         self._hashed = [each for each in proofs if isinstance(each.record, NSEC3) and _is_bounded(each.record)]
+        self._hashes: dict[tuple[dns.name.Name, bytes, int], bytes] = {}
 
     def of_kind(self, name: dns.name.Name, kind: int) -> bool:
         """The name is there, or stands above names that are, and has no records of the kind; nor has a wildcard."""
@@ -90,7 +91,7 @@ class Denial:
             if each.owner == name and name.is_subdomain(each.zone):
                 return each.types
         for each in self._hashed:
-            if name.is_subdomain(each.zone) and _label(each) == _hash(each, name):
+            if name.is_subdomain(each.zone) and _label(each) == self._hash(each, name):
                 return each.types
         return None
 
@@ -130,8 +131,15 @@ class Denial:
     def _covers_hash(self, proof: Proof, name: dns.name.Name) -> bool:
         if not name.is_subdomain(proof.zone):
             return False
-        first, wanted, last = _label(proof), _hash(proof, name), cast(bytes, proof.record.next)
+        first, wanted, last = _label(proof), self._hash(proof, name), cast(bytes, proof.record.next)
         return first < wanted < last if first < last else not last <= wanted <= first
+
+    def _hash(self, proof: Proof, name: dns.name.Name) -> bytes:
+        assert isinstance(proof.record, NSEC3)
+        key = (name, proof.record.salt, proof.record.iterations)
+        if key not in self._hashes:
+            self._hashes[key] = _octets(dns.dnssec.nsec3_hash(*key, SHA1).encode())
+        return self._hashes[key]
 
 
 def _lacks(types: frozenset[int], kind: int) -> bool:
@@ -158,11 +166,6 @@ def _common(one: dns.name.Name, other: dns.name.Name) -> dns.name.Name:
 def _is_bounded(record: NSEC3) -> bool:
     """RFC 9276 3.2: what costs more than it is worth is not looked at."""
     return bool(record.algorithm == SHA1 and record.iterations <= limits.DNSSEC_ITERATIONS)
-
-
-def _hash(proof: Proof, name: dns.name.Name) -> bytes:
-    assert isinstance(proof.record, NSEC3)
-    return _octets(dns.dnssec.nsec3_hash(name, proof.record.salt, proof.record.iterations, SHA1).encode())
 
 
 def _label(proof: Proof) -> bytes:

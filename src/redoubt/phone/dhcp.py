@@ -36,18 +36,18 @@ class SipServers:
 async def ask(
     randomness: Randomness, own: str, server: Address | None = None, own_port: int | None = None
 ) -> SipServers | None:
-    """The first answer on the link of this phone's address `own` (with its scope, for IPv6); None if nobody answers.
-
-    Raises OSError where the port is taken, or this user may not have it.
+    """The first answer on the link of this phone's address `own`, for IPv6 with its device: 2001:db8::1%eth0. None if
+    nobody answers. Raises OSError where the port is taken, or this user may not have it.
     """
     loop, is_v6 = asyncio.get_running_loop(), ":" in own
     ports = PORTS_V6 if is_v6 else PORTS
-    host = own.partition("%")
-    there = server or (f"{RELAYS_AND_SERVERS}{host[1]}{host[2]}" if is_v6 else BROADCAST, ports[1])
+    host, _, device = own.partition("%")
+    there = server or (f"{RELAYS_AND_SERVERS}%{device}" if is_v6 else BROADCAST, ports[1])
+    here = own if device and IPv6Address(host).is_link_local else host  # a scope is for those alone
     identifier = randomness.octets(3 if is_v6 else 4)
     waiting = _Answers(identifier, is_v6, loop.create_future())
     transport, _ = await loop.create_datagram_endpoint(
-        lambda: waiting, local_addr=(own, ports[0] if own_port is None else own_port), allow_broadcast=not is_v6
+        lambda: waiting, local_addr=(here, ports[0] if own_port is None else own_port), allow_broadcast=not is_v6
     )
     question = information_request(identifier) if is_v6 else inform(identifier, own)
     try:
