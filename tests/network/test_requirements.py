@@ -40,7 +40,7 @@ def test_every_protection_has_its_attack() -> None:
     folder, media = ROOT / "tests" / "diameter", ROOT / "tests" / "media" / "test_attacks.py"
     border = ROOT / "tests" / "border" / "test_attacks.py"
     gm, names = Path(__file__).with_name("test_gm_attacks.py"), ROOT / "tests" / "ndm" / "test_dns_attacks.py"
-    peering = Path(__file__).with_name("test_peering_attacks.py")
-    places = (peering, folder / "test_attacks.py", folder / "test_cx.py", gm, media, border, names)
+    peering, roaming = (Path(__file__).with_name(f"test_{name}.py") for name in ("peering_attacks", "roaming"))
+    places = (peering, roaming, folder / "test_attacks.py", folder / "test_cx.py", gm, media, border, names)
     elsewhere = "".join(place.read_text() for place in places)
     assert {*ATTACKS, *re.findall(r'@against\("([\w-]+)"', elsewhere)} == set(PROTECTIONS)

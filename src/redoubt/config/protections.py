@@ -17,6 +17,7 @@ PROTECTIONS = {
     "border-token-mac": "a token that was changed is refused before it is decrypted (requirement row 80)",
     "border-token-partner": "a token counts from the partner that it was given to",
     "challenge-call-id": "a response counts only with the Call-ID of its challenge (TS 24.229 5.4.1.2.2)",
+    "challenge-elsewhere": "another network than the one that a phone is in says nothing of its associations (IR.65)",
     "challenge-once": "a nonce is answered once (TS 33.203 6.1.1)",
     "challenge-unprotected": "a REGISTER that came unprotected is always challenged (TS 33.203 5.1.2)",
     "core-peers": "I- and S-CSCF take SIP from configured core nodes only (TS 33.203 Annex J)",

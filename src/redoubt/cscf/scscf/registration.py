@@ -10,7 +10,7 @@ from redoubt.cscf.scscf.authentication import Attempt, Authentication, Busy, Out
 from redoubt.cscf.scscf.challenges import Challenge
 from redoubt.cscf.scscf.deregistration import DEACTIVATED, UNREGISTERED, Deregistration
 from redoubt.cscf.scscf.regevent import RegEvent
-from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations
+from redoubt.cscf.scscf.registrations import Binding, RegisteredSet, Registrations, way_of
 from redoubt.cscf.scscf.restoration import Restoration
 from redoubt.cscf.scscf.verdicts import (
     report_failure,
@@ -31,7 +31,7 @@ from redoubt.diameter.cx import (
 from redoubt.events import Fault
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import WWW_AUTHENTICATE
-from redoubt.sip.grammar import print_params, split_list
+from redoubt.sip.grammar import split_list
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context, Exchange
@@ -136,6 +136,8 @@ class Registration:
             return False
         found = self._registrations.find(attempt.register.impu)
         mine = found.bindings_of(attempt.register.impi) if found is not None else []
+        if self._context.enforces("challenge-elsewhere"):  # the word of a network that the phone is not in
+            mine = [binding for binding in mine if way_of(binding.path) == way_of(_path_of(attempt.request))]
         return bool(mine) and not any(binding.reauthenticate for binding in mine)
 
     # ---- challenge
@@ -310,7 +312,7 @@ class Registration:
             headers.append(("Service-Route", self._service_route))
             headers += [("P-Associated-URI", text) for text in found.associated]
             now = asyncio.get_running_loop().time()
-            headers += [("Contact", _contact_text(b, now)) for b in found.bindings.values() if b.expires_at > now]
+            headers += [("Contact", b.as_contact(now)) for b in found.bindings.values() if b.expires_at > now]
         return attempt.request.response(200, to_tag=self._context.tag(), headers=tuple(headers))
 
     # ---- de-registration, and asking for bindings
@@ -372,11 +374,14 @@ class Registration:
         return found is not None and bool(found.bindings_of(register.impi))
 
 
+def _path_of(request: Request) -> tuple[str, ...]:
+    return tuple([value for line in request.all("Path") for value in split_list(line)])
+
+
 def _bindings(attempt: Attempt, wanted: list[Wanted]) -> list[Binding]:
     """Those that a REGISTER makes or refreshes, with their Path (RFC 3327 5.3)."""
     register = attempt.register
-    now = asyncio.get_running_loop().time()
-    path = tuple([value for line in attempt.request.all("Path") for value in split_list(line)])
+    now, path = asyncio.get_running_loop().time(), _path_of(attempt.request)
     return [
         Binding(
             str(one.contact.uri),
@@ -393,8 +398,3 @@ def _bindings(attempt: Attempt, wanted: list[Wanted]) -> list[Binding]:
         for one in wanted
         if one.lifetime_s
     ]
-
-
-def _contact_text(binding: Binding, now: float) -> str:
-    q = f";q={binding.q:g}" if binding.q != 1.0 else ""
-    return f"<{binding.contact}>;expires={round(binding.expires_at - now)}{q}{print_params(binding.params)}"

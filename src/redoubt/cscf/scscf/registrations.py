@@ -10,7 +10,9 @@ from redoubt.cscf.lapses import Lapses
 from redoubt.diameter.cx import PublicIdentity, UserProfile
 from redoubt.expressions import ExpressionError, expression
 from redoubt.limits import IMPU_OCTETS
-from redoubt.sip.grammar import Params
+from redoubt.sip.fields import ROUTE
+from redoubt.sip.grammar import Params, print_params
+from redoubt.sip.uri import SipUri
 
 
 @dataclass(slots=True, eq=False)
@@ -29,6 +31,11 @@ class Binding:
     reauthenticate: bool = False  # the network asked for a new authentication (TS 33.203 6.1.4)
     key: str = ""  # contact_identity
     queued_at: float = 0.0  # where it stands in the queue of expiries
+
+    def as_contact(self, now: float) -> str:
+        """As the Contact of a 200 lists it."""
+        q = f";q={self.q:g}" if self.q != 1.0 else ""
+        return f"<{self.contact}>;expires={round(self.expires_at - now)}{q}{print_params(self.params)}"
 
 
 @dataclass(slots=True, eq=False)
@@ -180,3 +187,14 @@ def matches_wildcard(wildcard: str, impu: str) -> bool:
         return expression(inside).covers(impu[len(before) : end])
     except ExpressionError:
         return False
+
+
+def way_of(path: tuple[str, ...]) -> tuple[str, str]:
+    """Into which network a Path leads: its hop next to here, a P-CSCF of ours, or our border and the partner's name.
+
+    What stands further on is another network's word. The user of a P-CSCF's entry is a flow of one phone (RFC 5626).
+    """
+    uri = ROUTE.parse(path[0]).uri if path else None
+    if not isinstance(uri, SipUri):
+        return "", ""
+    return uri.host, "" if uri.has("ob") else uri.user or ""
