@@ -121,6 +121,20 @@ async def test_no_more_calls_than_agreed_stand_at_one_time_whoever_called() -> N
     assert edge.ibcf.table_sizes()["calls"] == 1, "a call that was refused is none"
 
 
+async def test_a_call_that_is_not_heard_of_any_more_makes_room() -> None:
+    edge = border(sessions=1)
+    edge.outside.answers = lambda request: request.response(200, to_tag="t", headers=(("Session-Expires", "1800"),))
+    await edge.leave(invite("sip:zoe@home2.net"))
+    (call,) = edge.ibcf.rates._calls.values()
+    loop = asyncio.get_running_loop()
+    assert call.expires_at == pytest.approx(loop.time() + 3600, abs=5), "twice what its session timer says"
+    edge.outside.answers = lambda request: request.response(481)
+    way = ("Route", "<sip:two@ibcf.home1.net;lr>")
+    update = invite("sip:zoe@203.0.113.9", way, method="UPDATE", to_="<sip:z@b>;tag=t")
+    assert (await edge.leave(update)).status == 481
+    assert edge.ibcf.table_sizes()["calls"] == 0
+
+
 async def test_breadth_and_hops_of_a_partner_are_bounded() -> None:
     edge = border()
     await edge.enter(from_partner("sip:alice@home1.net", ("Max-Breadth", "100000"), hops="255"))

@@ -117,6 +117,20 @@ async def test_networks_with_one_and_with_eight_s_cscfs_leave_equal_traces(hidin
     assert len(probes) == 1, "names and addresses of nodes are answered as those that none has"
 
 
+async def test_texts_and_fragments_that_name_a_node_do_not_leave() -> None:
+    edge = Edge()
+    told = (
+        ("Reason", 'SIP;cause=503;text="SCSCF1.Home1.NET is gone"'), ("Reason", "Q.850;cause=16"),
+        ("Call-Info", "<http://tones.home1.net/a>"), ("Alert-Info", "<http://10.0.0.2:80/x>"),
+        ("Content-Type", "message/sipfrag"),
+    )  # fmt: skip
+    body = b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP scscf1.home1.net\r\n"
+    await edge.leave(invite("sip:zoe@home2.net", *told, method="NOTIFY", body=body))
+    left = edge.outside.last
+    assert left.all("Reason") == ["Q.850;cause=16"] and left.body == b"SIP/2.0 200 OK\r\n"
+    assert not left.has("Call-Info") and not left.has("Alert-Info")
+
+
 async def test_what_a_partner_sends_back_still_finds_its_node() -> None:
     """Contact, From and Record-Route of a node that watched: the notification reaches it by the tokens alone."""
     edge = Edge()

@@ -31,6 +31,7 @@ from redoubt.sip.uri import SipUri, Uri, is_ip_address, parse_uri
 
 EXIT = "TS 24.229 5.10.2"
 ENTRY = "TS 24.229 5.10.3"
+OF_CALLS = frozenset(("INVITE", "UPDATE", "BYE"))
 OUTSIDER = Outsider()
 
 
@@ -257,9 +258,7 @@ class Ibcf:
         """Keeps count of calls."""
         if request.method == "INVITE" and request.to.tag is None:
             return self.rates.begin(request, partner)
-        if request.method == "BYE":
-            self.rates.end(request, partner)
-        return _uncounted
+        return self.rates.goes_on(request, partner) if request.method in OF_CALLS else _uncounted
 
     def _guarded(self, fixed: dict[str, list[str]], step: OnResponse) -> OnResponse:
         """A response that can't be made fit to pass becomes 502, or goes no further when it is provisional."""

@@ -176,11 +176,26 @@ def hide_targets(message: Message, topology: Topology, partner: Partner, contact
             address = parse_contact(entry)
             shown.append(str(topology.outer_target(address, partner, always)) if address is not STAR else entry)
         message.replace(name, shown)
-    for name in message.others(ELSEWHERE):
-        lines = message.all(name)
-        clean = [line for line in lines if not topology.names_node(line)]
-        if len(clean) < len(lines):  # nothing that a partner needs: text of a Reason, a server of tones
-            message.replace(name, clean)
+    _sweep(message, topology)
+
+
+def _sweep(message: Message, topology: Topology) -> None:
+    """What names a node elsewhere, as the text of a Reason or a server of tones, is nothing that a partner needs."""
+    others = {name: message.all(name) for name in message.others(ELSEWHERE)}
+    if topology.may_name_node("\n".join([line for lines in others.values() for line in lines])):
+        for name, lines in others.items():
+            clean = [line for line in lines if not topology.names_node(line)]
+            if len(clean) < len(lines):
+                message.replace(name, clean)
+    if message.body and (message.get("Content-Type") or "").lower().startswith("message/sip"):
+        _shorten(message, topology)
+
+
+def _shorten(message: Message, topology: Topology) -> None:
+    """Of a message in a body (RFC 3420, RFC 3515 2.4.5) the first line is what a referrer waits for."""
+    if topology.names_node(message.body.decode("utf-8", "surrogateescape")):
+        first = message.body.partition(b"\r\n")[0]
+        message.body = b"" if topology.names_node(first.decode("utf-8", "surrogateescape")) else first + b"\r\n"
 
 
 def _last(entry: str, routes: list[str]) -> int:

@@ -11,11 +11,13 @@ from redoubt.cscf.lapses import Ends
 from redoubt.limits import DIALOG_LIFETIME_S, RETRY_AFTER_S
 from redoubt.ndm.partners import Partner
 from redoubt.sip.errors import SipError
+from redoubt.sip.fields import SESSION_EXPIRES
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context
 from redoubt.sip.uri import OtherUri
 
 CLAUSE = "RFC 7339 5.10.1"
+LOST = frozenset((408, 481))  # the call is gone (RFC 3261 12.2.1.2)
 
 
 # How far beyond its rate a partner's requests of a kind go, as a part of that rate.
@@ -45,6 +47,10 @@ class Call:
     key: tuple[str, str]  # the partner's name and the Call-ID inside
     expires_at: float = 0.0
     queued_at: float = 0.0
+
+
+def _of_no_call(_response: Response) -> None:
+    """Nothing is counted."""
 
 
 class Rates:
@@ -95,14 +101,35 @@ class Rates:
         def heard(response: Response) -> None:
             if response.status >= 300 and not known:
                 self._over(call)
+            elif response.is_success:
+                self._live(call, response)
 
         return heard
 
-    def end(self, request: Request, partner: Partner) -> None:
-        """A BYE, whatever is answered."""
+    def goes_on(self, request: Request, partner: Partner) -> Callable[[Response], None]:
+        """A request inside a call; what it returns hears of its responses."""
         call = self._calls.get((partner.name, request.call_id))
-        if call is not None:
-            self._over(call)
+        if call is None:
+            return _of_no_call
+        ends = request.method == "BYE"
+
+        def heard(response: Response) -> None:
+            if response.status in LOST or (ends and response.is_success):
+                self._over(call)
+            elif response.is_success:
+                self._live(call, response)
+
+        return heard
+
+    def _live(self, call: Call, response: Response) -> None:
+        """Who agrees on a session timer is heard of before half of it is over (RFC 4028 7.2, 10)."""
+        try:
+            timer = response.first(SESSION_EXPIRES)
+        except SipError:
+            timer = None
+        lifetime_s = DIALOG_LIFETIME_S if timer is None else min(2.0 * max(timer.seconds, 90), DIALOG_LIFETIME_S)
+        call.expires_at = asyncio.get_running_loop().time() + lifetime_s
+        self._silences.put(call)
 
     def _keep(self, key: tuple[str, str]) -> Call:
         call = self._calls[key] = Call(key)
