@@ -14,6 +14,7 @@ WHY = "no user-mode Linux: apt-get install user-mode-linux kmod iproute2"
 INIT = """#!/bin/sh
 export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp PYTHONPATH={paths} PYTHONDONTWRITEBYTECODE=1 {variables}
 mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t tmpfs run /run
+mkdir -p /dev/shm; mount -t tmpfs shm /dev/shm
 echo {work}/modprobe > /proc/sys/kernel/modprobe  # for the ciphers that the kernel loads by itself
 for module in esp4 esp6 xfrm_user veth tun; do modprobe -d {work} $module; done
 cd {root}

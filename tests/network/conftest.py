@@ -14,6 +14,7 @@ from .home import arrangement
 
 CARRIERS = ("raw", "kernel")
 ON_A_WIRE = {"test_gm_transport"}  # nothing but that
+ON_A_WIRE_TOO = {"test_gm_restart"}
 
 BOTH = {
     "test_administration", "test_answers", "test_attacks", "test_bad_input", "test_dialogs", "test_identity",
@@ -43,6 +44,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         under_ipsec = ["ipsec", *_on_a_wire(module)] if inspect.iscoroutinefunction(metafunc.function) else ["ipsec"]
         under_ipsec = [] if metafunc.function.__name__ in IN_THE_CLEAR else under_ipsec
         metafunc.parametrize("arranged", ["collapsed", "apart", *under_ipsec], indirect=True)
+    elif module in ON_A_WIRE_TOO and inspect.iscoroutinefunction(metafunc.function):
+        metafunc.parametrize("arranged", ["ipsec", *_on_a_wire(module)], indirect=True)
     elif module in ON_A_WIRE:
         metafunc.parametrize("arranged", _on_a_wire(module), indirect=True)
 

@@ -44,11 +44,18 @@ def carrier() -> GmPath:
     return "raw" if name == "raw" else "kernel" if name == "kernel" else "user-space"
 
 
+def host_of_core() -> str:
+    """Where the network's access side is, as configurations write it."""
+    if carrier() == "user-space":
+        return "127.0.0.1"
+    return CORE[0] if not arrangement.get().endswith("-ipv6") else f"[{CORE[1]}]"
+
+
 def on_the_wire() -> dict[str, dict[str, Any]]:
     """Where a network listens that has a host of its own."""
     if carrier() == "user-space":
         return {}
-    host = CORE[0] if not arrangement.get().endswith("-ipv6") else f"[{CORE[1]}]"
+    host = host_of_core()
     return {
         "p-cscf": {"listen": [f"udp:{host}:0", f"tcp:{host}:0"]},
         "gm": {"listen": [f"udp:{host}:0"], "path": carrier()},

@@ -6,12 +6,12 @@ from xml.etree import ElementTree
 import pytest
 from tests.guest import LACKING, WHY, boot
 
-from .conftest import BOTH, ON_A_WIRE
+from .conftest import BOTH, ON_A_WIRE, ON_A_WIRE_TOO
 
 PATIENCE_S = 400.0
 TESTS = 150  # there are more
-MODULES = " ".join(f"tests/network/{name}.py" for name in sorted(BOTH | ON_A_WIRE))
-SUITE = f"-m pytest -q -p no:cacheprovider -k kernel {MODULES}"
+MODULES = " ".join(f"tests/network/{name}.py" for name in sorted(BOTH | ON_A_WIRE | ON_A_WIRE_TOO))
+SUITE = f"-m pytest -q -p no:cacheprovider -k 'kernel and not restarted' {MODULES}"
 
 pytestmark = pytest.mark.skipif(LACKING, reason=WHY)
 

@@ -7,10 +7,12 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from tests.namespaces import at_core, phone_at
 
 from redoubt.config import Config
 from redoubt.events import EventStream, MessageSeen
@@ -22,12 +24,14 @@ from redoubt.network.gm_memory import memory_of
 from redoubt.network.run import Network
 from redoubt.phone.gm import GmOptions
 from redoubt.phone.phone import Phone
+from redoubt.phone.profiles import REDOUBT
 from redoubt.sim import Network as Wire
 from redoubt.sim import at_host, run
 from redoubt.sip.service import Context
 from redoubt.sip.stack import Stack
 from redoubt.sources import Clock, SeededRandomness
 
+from .home import carrier, host_of_core
 from .test_apart import free_ports
 
 COMMAND = str(Path(sys.executable).with_name("redoubt"))
@@ -37,13 +41,14 @@ NAMES = ("alice", "bob")
 
 def configuration() -> Config:
     access, core, icscf, scscf, diameter, tunnel = free_ports(6)
+    host = host_of_core()
     return from_tree(
         {
-            "p-cscf": {"listen": [f"udp:127.0.0.1:{access}"], "core": [f"udp:127.0.0.1:{core}"]},
+            "p-cscf": {"listen": [f"udp:{host}:{access}"], "core": [f"udp:127.0.0.1:{core}"]},
             "i-cscf": {"listen": [f"udp:127.0.0.1:{icscf}"]},
             "s-cscf": {"listen": [f"udp:127.0.0.1:{scscf}"]},
             "hss": {"diameter": [f"tcp:127.0.0.1:{diameter}"]},
-            "gm": {"listen": [f"udp:127.0.0.1:{tunnel}"]},
+            "gm": {"listen": [f"udp:{host}:{tunnel}"], "path": carrier()},
             "access": {"policy": "ipsec"},
         }
     )
@@ -65,7 +70,8 @@ class World:
         control = self.folder / self.config.network.state / "control-p-cscf.sock"
         control.unlink(missing_ok=True)
         command = [COMMAND, "up", "--only", "p-cscf"]
-        self.p_cscf = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL)  # noqa: ASYNC220
+        with at_core():
+            self.p_cscf = subprocess.Popen(command, cwd=self.folder, stdout=subprocess.DEVNULL)  # noqa: ASYNC220
         async with asyncio.timeout(60):
             while not control.exists():  # noqa: ASYNC110 - another process makes it
                 await asyncio.sleep(0.05)
@@ -79,10 +85,11 @@ class World:
         people = {each.name: each for each in residents(NAMES, self.config.network.realm, SeededRandomness(2))}
         clock = Clock(asyncio.get_running_loop())
         context = Context(f"ue-{name}", EventStream(), clock, SeededRandomness(100 + len(name)))
-        options = GmOptions(port=port_of(self.config.gm.listen[0]))
-        proxy = f"sip:127.0.0.1:{port_of(self.config.p_cscf.listen[0])}"
-        phone = Phone(context, people[name].card(), Stack(context), proxy, renews=False, gm=options)
-        await phone.open("udp:127.0.0.1:0")
+        options = GmOptions(port=port_of(self.config.gm.listen[0]), path=carrier())
+        proxy = f"sip:{self.config.p_cscf.listen[0].removeprefix('udp:')}"
+        profile = replace(REDOUBT, tcp_after_challenge=name == "bob" and carrier() != "user-space")  # a connection dies
+        phone = Phone(context, people[name].card(), Stack(context), proxy, renews=False, gm=options, profile=profile)
+        await phone.open(f"udp:{phone_at('127.0.0.1')}:0")
         assert (await phone.register(3600)).registered
         self.phones[name] = phone
         return phone
@@ -96,7 +103,8 @@ class World:
 
 @asynccontextmanager
 async def world(folder: Path) -> AsyncIterator[World]:
-    config = configuration()
+    with at_core():
+        config = configuration()
     state = folder / config.network.state
     state.mkdir()
     (folder / "redoubt.toml").write_text(rendered(config))
@@ -104,7 +112,8 @@ async def world(folder: Path) -> AsyncIterator[World]:
     events = EventStream()
     events.tracing = True
     only = ("i-cscf", "s-cscf", "hss")
-    core = await Network.start(config, state, only=only, events=events, randomness=SeededRandomness(3))
+    with at_core():
+        core = await Network.start(config, state, only=only, events=events, randomness=SeededRandomness(3))
     assert core.hss is not None
     people = residents(NAMES, config.network.realm, SeededRandomness(2))
     await core.hss.administration.add([person.subscriber() for person in people])

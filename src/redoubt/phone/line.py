@@ -208,8 +208,14 @@ class Line:
             self.adjust(request)
         if way is None:  # never in the clear (TS 33.203 7.1)
             return None if request.method == "ACK" else request.response(430, to_tag=self.context.tag())
-        answer = self._stack.outbound.to(way)(request, exchange)
-        return await self.lasting(request, way, answer)
+        response = await self.lasting(request, way, self._stack.outbound.to(way)(request, exchange))
+        carrier = self.gm.associations.of(way) if self.gm is not None and way.is_reliable else None
+        if response is None or response.status != 430 or carrier is None or not way.is_closed():
+            return response
+        fresh = await self.way_on(carrier)  # the connection had died unnoticed, as with its P-CSCF's process
+        if fresh is None:
+            return response
+        return await self.lasting(request, fresh, self._stack.outbound.to(fresh)(request, exchange))
 
     async def lasting(self, request: Request, way: Flow, answer: Awaitable[T]) -> T:
         """The associations may be renewed while an INVITE rings: the one that carries it waits (TS 33.203 7.4)."""
