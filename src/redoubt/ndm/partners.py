@@ -34,6 +34,7 @@ class Partner:
     names: tuple[str, ...]  # what its certificate may prove; the first is how connections to it are known
     networks: tuple[IpNetwork, ...]
     authorities: tuple[Certificate, ...] = ()  # who must have signed its certificate; none: whom the border believes
+    hosts: frozenset[str] = frozenset()  # IP addresses of its border nodes, as URIs have them; of no other partner
     requests_in: int = 0
     requests_out: int = 0
     refusals: int = 0
@@ -52,9 +53,11 @@ class Partner:
         return self.config.kind == "ims"
 
     def has(self, domain: str) -> bool:
-        """Whether a host or domain is the partner's: one of its domains, or below one."""
+        """Whether a host or domain is the partner's: one of its domains, below one, or a border node's address, by which
+        proxies of others name themselves in Record-Route.
+        """
         lowered = domain.lower().rstrip(".")
-        return any(lowered == own or lowered.endswith(f".{own}") for own in self.domains)
+        return any(lowered == own or lowered.endswith(f".{own}") for own in self.domains) or lowered in self.hosts
 
     def may_be_at(self, host: str) -> bool:
         """Whether it may be sent to at that address: any where its certificate proves who answers, or nothing could;
@@ -93,6 +96,7 @@ class Partners:
         if len(self._partners) < len(agreements):
             raise ConfigError("[[partners]]: two have the same name; give each its own")
         self._by_domain = _unique("domains", [(domain, each) for each in self for domain in each.domains])
+        self._by_domain |= _tell_hosts(self)
         self._by_name = _unique("names", [(name, each) for each in self if _by_tls(each) for name in each.names])
         self._by_address = [each for each in self if not _by_tls(each)]
         self._transit = _unique(
@@ -109,7 +113,9 @@ class Partners:
     # ---- whose it is
 
     def owner(self, domain: str) -> Partner | None:
-        """Whose the domain is: the partner's with the longest of these domains that it equals or is below."""
+        """Whose the domain is: the partner's with the longest of these domains that it equals or is below. Of an
+        address, the only partner's that has it in `connect`.
+        """
         return _longest(self._by_domain, domain)
 
     def to(self, domain: str) -> Partner | None:
@@ -212,6 +218,8 @@ class Partners:
 
     def _proven(self, names: Sequence[str]) -> Partner | None:
         """Whose names these are; nobody's when they are of two, since limits and trust would be of either's choice."""
+        if len(names) == 1:
+            return self._by_name.get(names[0])
         found = {id(partner): partner for name in names if (partner := self._by_name.get(name)) is not None}
         return next(iter(found.values())) if len(found) == 1 else None
 
@@ -308,6 +316,18 @@ def _unique(option: str, pairs: list[tuple[str, Partner]]) -> dict[str, Partner]
         if other is not partner:
             raise ConfigError(f"[[partners]] {option}: {key} is both {other.name}'s and {partner.name}'s; leave one")
     return found
+
+
+def _tell_hosts(partners: Partners) -> dict[str, Partner]:
+    """Lets each partner know the addresses of `connect` that are its alone; whose they are."""
+    hosts: dict[str, list[Partner]] = {}
+    for partner in partners:
+        for host in {Listen.parse(to, Zone.BORDER).host for to in partner.config.connect}:
+            hosts.setdefault(f"[{host}]" if ":" in host else host, []).append(partner)
+    owners = {host: found[0] for host, found in hosts.items() if len(found) == 1}
+    for partner in partners:
+        partner.hosts = frozenset([host for host, owner in owners.items() if owner is partner])
+    return owners
 
 
 def _longest(owners: dict[str, Partner], domain: str) -> Partner | None:
