@@ -78,6 +78,11 @@ async def test_the_agreements_next_hops_are_tried_in_their_order_for_all_of_its_
         assert await hops(uri) == both
 
 
+async def test_the_border_node_that_a_route_names_by_its_address_is_tried_first() -> None:
+    second = [("tls", host, 5061, "gamma.example") for host in ("192.0.2.8", "192.0.2.7")]
+    assert await hops("sip:192.0.2.8:5070;transport=udp;lr") == second
+
+
 async def test_a_partner_by_tls_is_found_by_dns_and_only_over_tls() -> None:
     over_tls = [("tls", "203.0.113.7", 5061, "beta.example")]
     assert await hops("sip:beta.example") == over_tls
@@ -94,6 +99,6 @@ async def test_behind_a_gateway_only_what_the_tunnel_leads_to_is_tried_and_nothi
     assert await hops("sip:delta.example", stands=False) == []
 
 
-@pytest.mark.parametrize("uri", ["sip:elsewhere.org", "sip:192.0.2.7", "sip:x@203.0.113.66;maddr=203.0.113.66"])
+@pytest.mark.parametrize("uri", ["sip:elsewhere.org", "sip:192.0.2.9", "sip:x@203.0.113.66;maddr=203.0.113.66"])
 async def test_who_is_no_partner_is_not_reached(uri: str) -> None:
     assert await hops(uri) == []

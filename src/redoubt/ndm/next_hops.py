@@ -23,11 +23,16 @@ class PartnerHops:
         self._connect = {partner.name: _connect(partner) for partner in partners}
 
     def known(self, uri: SipUri) -> tuple[Candidate, ...] | None:
-        """The agreement's next hops; nothing for who is no partner or can't be reached now; None if DNS is asked."""
+        """The agreement's next hops, the node first that the URI names by its address; nothing for who is no partner or
+        can't be reached now; None if DNS is asked.
+        """
         partner = self._partners.to(uri.host)
         if partner is None or not self._partners.is_reachable(partner):
             return ()
-        return self._connect[partner.name] or None
+        hops = self._connect[partner.name]
+        if len(hops) > 1 and uri.host in partner.hosts:
+            return tuple(sorted(hops, key=lambda hop: hop.host != uri.host.strip("[]")))
+        return hops or None
 
     async def find(self, uri: SipUri) -> tuple[Candidate, ...]:
         """The same, with what DNS says where the agreement names no next hop."""
