@@ -22,6 +22,7 @@ SIP_VIAS_REMEMBERED = 64  # read again while one message is taken
 SDP_OCTETS = 32 * 1024
 SDP_LINES = 1024
 SDP_MEDIA = 32
+SDP_ADDRESSES_REMEMBERED = 256  # asked some ten times while one description is read and written; 2 MB at worst
 SDP_FORMATS = 128  # 7-bit payload types: there are no more
 SDP_ATTRIBUTES_PER_MEDIA = 256
 CONTROL_LINE_OCTETS = 16 * 1024 * 1024  # one answer of the control socket, a status with all its events

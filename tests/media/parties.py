@@ -16,7 +16,7 @@ from redoubt.sip.sdp import Session, parse_sdp
 from redoubt.sip.service import Context, Exchange, Root, answer
 from redoubt.sources import Clock, SeededRandomness
 from redoubt.transport.flow import internal_flow
-from redoubt.transport.media import MediaSocket
+from redoubt.transport.media import MediaSocket, open_media
 
 INSIDE, OUTSIDE = "10.9.0.1", "192.0.2.1"
 CONFIG = MediaConfig(inside=(INSIDE, "fd00:9::1"), outside=(OUTSIDE, "2001:db8::1"), ports=(40_000, 40_999), idle=60)
@@ -50,7 +50,7 @@ class Ear:
 
     @classmethod
     async def at(cls, host: str, port: int = 0) -> "Ear":
-        ear = cls(await MediaSocket.open(host, port))
+        ear = cls(await open_media(host, port))
         ear.socket.on_packet = lambda packet, _source: ear.heard.append(packet)
         return ear
 

@@ -3,7 +3,7 @@
 import errno
 
 from redoubt.sources import Randomness
-from redoubt.transport.media import MediaSocket
+from redoubt.transport.media import MediaSocket, open_media
 
 DRAWS = 32  # until the range counts as full: with nine ports of ten in use one in thirty finds none
 
@@ -54,13 +54,11 @@ class Ports:
         opened: list[MediaSocket] = []
         try:
             for number in (port, port + 1):
-                opened.append(await MediaSocket.open(host, number))
+                opened.append(await open_media(host, number))
         except OSError as error:
-            beneath = error.__cause__  # uvloop puts its own words before the system's
-            code = beneath.errno if isinstance(beneath, OSError) else error.errno
-            if code in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS):
+            if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS):
                 raise NoPort("this machine gives no more sockets") from error
-            if code != errno.EADDRINUSE:
+            if error.errno != errno.EADDRINUSE:
                 raise
         finally:
             if len(opened) < 2:

@@ -9,7 +9,7 @@ from typing import Any
 
 from redoubt.media.rtp import is_rtp, rtp_packet
 from redoubt.transport.flow import Address
-from redoubt.transport.media import MediaSocket, sockaddr
+from redoubt.transport.media import MediaSocket, open_media, sockaddr
 
 PCMA = 8  # RFC 3551 6
 PACKET_S, SAMPLES = 0.02, 160
@@ -35,7 +35,9 @@ class Voice:
         return self._socket.local[1]
 
     def talk(self, to: Address | None) -> None:
-        """From now on the tone goes there; to None: silence."""
+        """From now on the tone goes there; to None, or to an IP version that this phone has not: silence."""
+        if to is not None and (":" in to[0]) != (":" in self._socket.local[0]):
+            to = None
         self._target = None if to is None else sockaddr(to)
         if to is None:
             self._stop_timer()
@@ -78,7 +80,7 @@ class Voices:
     async def prepare(self) -> None:
         """Opens the next socket. Raises OSError."""
         if self._ready is None:
-            self._ready = await MediaSocket.open(self._host, 0)
+            self._ready = await open_media(self._host, 0)
             if self._closed:
                 self.close()
 

@@ -5,6 +5,7 @@ the order of lines, addresses that fit their family, and bounds on everything (r
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import pairwise
 
@@ -22,6 +23,14 @@ SDP_TOKEN = ALPHANUM + "!#$%&'*+-.^_`{|}~"
 def bad(why: str, clause: str = "RFC 8866 9") -> SipError:
     """A 400: the description broke the grammar."""
     return SipError(400, f"SDP: {why}", clause)
+
+
+@lru_cache(limits.SDP_ADDRESSES_REMEMBERED)
+def _ip(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        return ip_address(host)
+    except ValueError:
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +56,7 @@ class Address:
     @property
     def ip(self) -> IPv4Address | IPv6Address | None:
         """The address, None if it is a name."""
-        try:
-            return ip_address(self.host)
-        except ValueError:
-            return None
+        return _ip(self.host)
 
     def __str__(self) -> str:
         return f"IN {self.family} {self.host}"
