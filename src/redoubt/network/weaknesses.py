@@ -37,6 +37,8 @@ def weak_choices(network: Network) -> Iterator[WeakChoice]:
         yield _counted(gm, "gm.legacy", "hmac-md5-96 and des-ede3-cbc are agreed on", lambda suite: suite.is_legacy)
     if not config.gm.confidentiality:
         yield _counted(gm, "gm.confidentiality", _without_encryption(config), lambda suite: not suite.is_confidential)
+    if network.border is not None and config.ibcf.hiding == "off":
+        yield WeakChoice("ibcf.hiding", "partners see names, addresses and number of this network's nodes")
 
 
 def _without_encryption(config: Config) -> str:
