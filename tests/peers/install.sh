@@ -11,6 +11,8 @@ command -v tshark >/dev/null || lacks tshark "Wireshark reads every message (tes
 ls $modules/ims_icscf.so >/dev/null 2>&1 ||
   lacks "kamailio kamailio-ims-modules kamailio-extra-modules kamailio-presence-modules" \
     "Kamailio's P-, I- and S-CSCF use this HSS (tests/peers/test_kamailio.py)"
+ls $modules/tls.so >/dev/null 2>&1 ||
+  lacks "kamailio kamailio-tls-modules" "Kamailio as another operator (tests/peers/test_kamailio_partner.py)"
 command -v freeDiameterd >/dev/null || lacks freediameter "freeDiameter as a Diameter peer (tests/peers/test_freediameter.py)"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || lacks postgresql "the store on PostgreSQL (tests/hss)"
 command -v linux.uml >/dev/null || lacks "user-mode-linux kmod" "the Linux kernel's ESP and SCTP (tests/gm, tests/diameter)"
