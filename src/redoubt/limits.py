@@ -62,6 +62,7 @@ STREAM_FIRST_MESSAGE_S = 30.0  # a peer that has sent no whole message by then i
 STREAM_IDLE_S = 960.0  # RFC 5626 4.4.1 has clients ping every 840 s at most (95 to 120 s by default)
 STREAM_WRITE_BUFFER_OCTETS = 1024 * 1024  # a peer that does not read: sixteen of the largest messages
 TARGETS_PER_CONNECTION = 8  # next hops that one connection serves: a partner's ports, and the one it was opened to
+CONNECTIONS_PER_PARTNER = 64  # one carries all calls (RFC 5923); a partner has a few border nodes, or dozens
 PARTNER_SILENT_S = 20  # a partner's connection that says nothing for so long is asked whether it lives
 PARTNER_UNHEARD_MS = 10_000  # and is given up when what was sent is not received: well within a transaction's 32 s
 TLS_HANDSHAKES = 1_024  # begun and not finished: about 100 kB each

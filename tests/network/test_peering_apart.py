@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import ssl
 from pathlib import Path
 
 from redoubt import limits
@@ -71,3 +72,21 @@ async def test_in_clear_only_the_agreed_addresses_are_answered(tmp_path: Path) -
         stranger.send(stranger.make("OPTIONS", f"sip:{beta.realm}"))
         assert await stranger.hears_nothing()
         assert any("no agreement" in why for why in beta.refusals())
+
+
+async def test_a_partner_has_so_many_connections_and_no_more(tmp_path: Path) -> None:
+    alpha, beta = pair_of(tmp_path)
+    pem = alpha.pki.path / "border"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.load_cert_chain(f"{pem}.pem", f"{pem}.key")
+    async with running(beta):
+        opened = [
+            await asyncio.open_connection(*beta.address, ssl=context) for _ in range(limits.CONNECTIONS_PER_PARTNER + 1)
+        ]
+        await until(lambda: any("connections open already" in why for why in beta.refusals()))
+        assert beta.net.network.border is not None
+        (partner,) = beta.net.network.border.partners
+        assert len(partner.flows) == limits.CONNECTIONS_PER_PARTNER
+        for _, writer in opened:
+            writer.close()

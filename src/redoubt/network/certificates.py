@@ -5,6 +5,7 @@ a new revocation list (TS 33.310 6.1.3, RFC 5280 6.3).
 """
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
@@ -23,6 +24,16 @@ LIST_WARN_S = 3 * 86_400.0
 DAY_S = 86_400.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """What stood in the files when they were read last."""
+
+    settings: TlsSettings
+    own: x509.Certificate
+    lists: list[x509.CertificateRevocationList]
+    revoked: frozenset[tuple[x509.Name, int]]
+
+
 class Certificates:
     """What [ibcf] names. Raises ConfigError for what can't be used at the start; later faults keep what there was."""
 
@@ -31,7 +42,8 @@ class Certificates:
         self._config = config
         self._warned_at = -DAY_S
         self._seen = self._stamps()
-        self.settings, self._lists, self._revoked = self._read()
+        self._files = self._read()
+        self.settings = self._files.settings
 
     async def watch(self, partners: Partners) -> None:
         """Looks at the files every few seconds, for as long as the network runs."""
@@ -54,12 +66,12 @@ class Certificates:
 
     def _renew(self) -> None:
         try:
-            settings, self._lists, self._revoked = self._read()
+            self._files = self._read()
         except ConfigError as error:
             what = f"the border's certificates have changed and can't be used: {error}"
             self._context.notice("alarm", what, "the ones before stay in use; mend the files")
             return
-        self.settings.adopt(settings)
+        self.settings.adopt(self._files.settings)
         self._context.notice("info", "the border's certificates and revocation lists were read again; calls go on")
 
     def _judge(self, flow: Flow, partners: Partners) -> None:
@@ -67,7 +79,7 @@ class Certificates:
             return
         certificate = x509.load_der_x509_certificate(flow.security.certificate)
         why = ""
-        if (certificate.issuer, certificate.serial_number) in self._revoked:
+        if (certificate.issuer, certificate.serial_number) in self._files.revoked:
             why = "its certificate has been revoked, its connection ends"
         elif certificate.not_valid_after_utc.timestamp() < self._context.clock.now():
             why = "its certificate has expired, its connection ends"
@@ -82,26 +94,27 @@ class Certificates:
         if now - self._warned_at < DAY_S:
             return
         self._warned_at = now
-        [own, *_] = x509.load_pem_x509_certificates(Path(self._config.certificate).read_bytes())
-        left_s = own.not_valid_after_utc.timestamp() - self._context.clock.now()
+        left_s = self._files.own.not_valid_after_utc.timestamp() - self._context.clock.now()
         if left_s < WARN_S:
             days = max(0, round(left_s / DAY_S))
             what = f"{self._config.certificate} ends in {days} days; no partner is reached then"
             self._context.notice("alarm", what, "`redoubt pki renew` makes a new one, which is taken up at once")
-        for each in self._lists:
+        for each in self._files.lists:
             until = each.next_update_utc
             if until is not None and until.timestamp() - self._context.clock.now() < LIST_WARN_S:
                 what = f"the revocation list of {each.issuer.rfc4514_string()} ends on {until:%d %b %H:%M}"
                 self._context.notice("alarm", what, "nobody of that authority is believed then; `redoubt pki crl`")
 
-    def _read(self) -> tuple[TlsSettings, list[x509.CertificateRevocationList], frozenset[tuple[x509.Name, int]]]:
+    def _read(self) -> "_Files":
         config = self._config
         try:
             settings = mutual(config.certificate, config.key, config.authority, config.revoked)
+            [own, *_] = x509.load_pem_x509_certificates(Path(config.certificate).read_bytes())
             lists = revocation_lists_in(Path(config.revoked).read_bytes()) if config.revoked else []
         except (ValueError, OSError) as error:
             raise ConfigError(f"[ibcf] certificate, key, authority, revoked: {error}") from error
-        return settings, lists, frozenset((each.issuer, entry.serial_number) for each in lists for entry in each)
+        revoked = frozenset((each.issuer, entry.serial_number) for each in lists for entry in each)
+        return _Files(settings, own, lists, revoked)
 
     def _stamps(self) -> list[tuple[int, int]]:
         """What changes when a file does."""

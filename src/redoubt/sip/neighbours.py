@@ -24,8 +24,8 @@ class Neighbours(Protocol):
         """The `Candidate.name` whose requests may go over the connection too (RFC 5923 5); "" for none."""
         ...
 
-    def joined(self, flow: Flow) -> None:
-        """A connection that an agreement covers is open."""
+    def welcome(self, flow: Flow) -> str:
+        """Why a connection that was just made must end; "" if an agreement covers it and there is room for it."""
         ...
 
     def failed(self, who: str, why: str) -> None:

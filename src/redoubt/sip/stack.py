@@ -151,13 +151,12 @@ class Stack:
 
     def _meet(self, flow: Flow, neighbours: Neighbours) -> None:
         """A connection of a border: one that no agreement covers ends, the others stay however long they are idle."""
-        stranger = neighbours.stranger(flow)
-        if stranger:
-            self.context.refused(0, stranger, "RFC 5922 7.4", source=named(flow.remote))
+        unwelcome = neighbours.welcome(flow)
+        if unwelcome:
+            self.context.refused(0, unwelcome, "RFC 5922 7.4", source=named(flow.remote))
             flow.close()
         else:
             flow.kept = True
-            neighbours.joined(flow)
 
     def _vouch(self, listen: Listen, host: str) -> Security:
         if listen.zone is Zone.BORDER and self._neighbours is not None:
