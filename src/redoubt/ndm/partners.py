@@ -14,6 +14,7 @@ from cryptography.x509 import Certificate, load_der_x509_certificate, load_pem_x
 
 from redoubt.config.base import ConfigError
 from redoubt.config.interconnect import PartnerConfig
+from redoubt.limits import CONNECTIONS_PER_PARTNER
 from redoubt.ndm.pki import signed_by
 from redoubt.sip.resolver import is_numeric
 from redoubt.sip.service import Context
@@ -177,14 +178,18 @@ class Partners:
         partner = self.of_flow(flow)
         return "" if partner is None else partner.names[0]
 
-    def joined(self, flow: Flow) -> None:
-        """A connection that an agreement covers is open."""
+    def welcome(self, flow: Flow) -> str:
+        """Why a connection that was just made must end; "" if an agreement covers it and there is room for it."""
         partner = self.of_flow(flow)
-        if partner is not None:
-            partner.joined(flow)
-            if partner.fails:
-                partner.fails = False
-                self._context.notice("info", f"{partner.name} is connected again")
+        if partner is None:
+            return self.stranger(flow)
+        if len(partner.flows) >= CONNECTIONS_PER_PARTNER:
+            return f"{partner.name} has {CONNECTIONS_PER_PARTNER} connections open already"
+        partner.joined(flow)
+        if partner.fails:
+            partner.fails = False
+            self._context.notice("info", f"{partner.name} is connected again")
+        return ""
 
     def failed(self, who: str, why: str) -> None:
         """A connection with that name, or from that address, came to nothing: kept for `redoubt partners`."""
