@@ -187,5 +187,21 @@ async def a_token_is_used_by_another_partner(edge: Edge) -> bool:
     return bool(edge.inside.came)
 
 
+@against("border-visitor")
+async def a_visited_network_calls_as_somebody_who_is_at_home(edge: Edge) -> bool:
+    """One of our users registered from there; along that Service-Route it calls in the name of another."""
+    users = ("P-Associated-URI", "<sip:roamer@home1.net>, <tel:+15550100>")
+    edge.inside.answers = lambda request: request.response(
+        200, to_tag="r", headers=(("Service-Route", "<sip:orig@scscf1.home1.net;lr>"), users)
+    )
+    visited = ("P-Visited-Network-ID", OTHER)
+    answer = await edge.enter(from_partner("sip:home1.net", visited, method="REGISTER"))
+    (route,) = answer.all("Service-Route")
+    own = from_partner("sip:x@home3.net", ("Route", route), ("P-Asserted-Identity", "<tel:+1-555-0100>"))
+    assert (await edge.enter(own)).is_success, "its own visitor calls"
+    call = from_partner("sip:x@home3.net", ("Route", route), ("P-Asserted-Identity", "<sip:director@home1.net>"))
+    return (await edge.enter(call)).is_success
+
+
 def test_the_partner_of_most_attacks_is_one_with_an_agreement() -> None:
     assert PEER.domains == (OTHER,)

@@ -11,7 +11,7 @@ from enum import Enum
 
 from msgspec.structs import replace
 
-from redoubt.border.topology import entries_of
+from redoubt.border.topology import Way, entries_of
 from redoubt.cscf.lapses import Ends
 from redoubt.limits import B2BUA_DIALOGS, B2BUA_INVITES, DIALOG_LIFETIME_S
 from redoubt.ndm.partners import Partner
@@ -163,6 +163,7 @@ class Crossing:
         self._early: list[Dialog] = []
         self._dialog: Dialog | None = None
         self.is_known = False
+        self.way: Way | None = None
         self._is_last = False
         if request.to.tag is not None:
             self._dialog = self._within(request)

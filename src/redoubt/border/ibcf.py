@@ -16,13 +16,13 @@ from redoubt.border.probes import abilities, blur_hops, demand_hops, is_for_bord
 from redoubt.border.rates import Rates
 from redoubt.border.redirects import judge
 from redoubt.border.screening import Screening
-from redoubt.border.topology import Topology
+from redoubt.border.topology import Topology, Way
 from redoubt.border.trust import PRIVACY_VALUES, Trust, Wishes
 from redoubt.config.interconnect import IbcfConfig
 from redoubt.media.anchoring import Anchoring, Outsider
 from redoubt.ndm.partners import Partner, Partners
 from redoubt.sip.errors import SipError
-from redoubt.sip.fields import ROUTE
+from redoubt.sip.fields import P_ASSERTED_IDENTITY, ROUTE
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import MANDATORY, Request, Response
 from redoubt.sip.reasons import REASONS
@@ -201,14 +201,17 @@ class Ibcf:
         """Opens what is ours in the request; or takes it as a user agent, and makes one of our own."""
         if partner.config.mode == "proxy" or request.method == "REGISTER":
             return Inward(self._topology, partner, request)
-        is_known = request.to.tag is None and opened_way(request, self._topology, partner)
+        way = opened_way(request, self._topology, partner) if request.to.tag is None else None
         crossing = Crossing(self.b2bua, Side.OUTSIDE, partner, request)
-        crossing.is_known |= is_known
+        crossing.way = way
+        crossing.is_known |= way is not None
         return crossing
 
     def _demand_entry(self, request: Request, partner: Partner, passage: Inward | Crossing) -> None:
         """What the agreement lets in: along a way that a token of ours holds, or to users of this network."""
         if passage.is_known:
+            if passage.way is not None and passage.way.users is not None:
+                self._demand_visitor(request, partner, passage.way)
             return
         in_dialog = request.to.tag is not None
         if not self._topology.hides and (in_dialog or (_roams(partner) and request.has("Route"))):
@@ -228,6 +231,15 @@ class Ibcf:
             target = self._beyond(uri, partner)
             if target is not None:
                 self._demand_transit(target, partner, _host(uri))
+
+    def _demand_visitor(self, request: Request, partner: Partner, way: Way) -> None:
+        """A visited network speaks for users who registered from it, along the Service-Route that they got."""
+        if not self._context.enforces("border-visitor"):
+            return
+        for asserted in request.every(P_ASSERTED_IDENTITY):
+            if not way.is_of(asserted.uri.aor):
+                why = f"{partner.name} speaks for {str(asserted.uri)[:60]}, who did not register along that way"
+                raise SipError(403, why, "TS 24.229 5.2.6.3")
 
     def _beyond(self, uri: Uri, partner: Partner) -> Partner | None:
         """Whose a foreign domain is; by way of a hub of ours only for those who may use it."""

@@ -6,10 +6,10 @@ what the request had, whatever the other side made of it.
 
 from msgspec.structs import replace
 
-from redoubt.border.topology import Topology, entries_of
+from redoubt.border.topology import Topology, Way, entries_of
 from redoubt.border.trust import ANONYMOUS, Wishes
 from redoubt.ndm.partners import Partner
-from redoubt.sip.fields import FROM, ROUTE, TO
+from redoubt.sip.fields import FROM, P_ASSOCIATED_URI, ROUTE, TO
 from redoubt.sip.headers.addresses import STAR, NameAddr, parse_contact
 from redoubt.sip.message import Message, Request, Response
 from redoubt.sip.uri import SipUri
@@ -91,6 +91,7 @@ class Inward:
 
     __slots__ = (
         "_entry", "_from", "_inside", "_path", "_routes", "_to", "_told", "_topology", "_vias", "is_known", "partner",
+        "way",
     )  # fmt: skip
 
     def __init__(self, topology: Topology, partner: Partner, request: Request) -> None:
@@ -103,7 +104,8 @@ class Inward:
         self._entry = topology.entry(partner)
         self._inside: list[str] | None = None
         self._told: list[str] = []
-        self.is_known = opened_way(request, topology, partner)  # a token of ours says where it goes
+        self.way = opened_way(request, topology, partner)
+        self.is_known = self.way is not None  # a token of ours says where it goes
         if topology.is_own(request.request_uri):
             target = topology.inner_target(request.request_uri, partner)
             if target is not request.request_uri:
@@ -128,7 +130,9 @@ class Inward:
         if response.has("Path"):
             response.replace("Path", self._path)
         if response.has("Service-Route"):
-            response.replace("Service-Route", topology.outer_routes(entries_of(response, "Service-Route"), partner))
+            users = [one.uri.aor for one in response.every(P_ASSOCIATED_URI)] or [response.to.uri.aor]
+            routes = entries_of(response, "Service-Route")
+            response.replace("Service-Route", topology.outer_service_route(routes, partner, users))
         if topology.hides:
             hide_targets(response, topology, partner, contact)
             tag = response.to.tag
@@ -146,20 +150,19 @@ class Inward:
         return self._told + self._routes
 
 
-def opened_way(request: Request, topology: Topology, partner: Partner) -> bool:
-    """Takes the border's own entry off the Route, and puts what it hid in its place; whether it hid something.
+def opened_way(request: Request, topology: Topology, partner: Partner) -> Way | None:
+    """Takes the border's own entry off the Route, and puts what it hid in its place; None if it hid nothing.
 
     Raises SipError 400.
     """
     top = request.first(ROUTE)
     if top is None or not topology.is_own(top.uri):
-        return False
-    hidden = topology.revealed(top.uri, partner)
+        return None
+    way = topology.revealed(top.uri, partner)
     request.pop_first(ROUTE)
-    if hidden is None:
-        return False
-    request.push("Route", *hidden)
-    return True
+    if way is not None:
+        request.push("Route", *way.entries)
+    return way
 
 
 def hide_targets(message: Message, topology: Topology, partner: Partner, contact: bool) -> None:

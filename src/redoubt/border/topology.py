@@ -6,6 +6,8 @@ order or name of what is inside.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
 from ipaddress import IPv6Address
 from urllib.parse import quote, unquote
 
@@ -17,6 +19,21 @@ from redoubt.sip.grammar import split_list
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import Message
 from redoubt.sip.uri import HOST, SipUri, Uri, parse_uri
+
+USERS = "?"  # what begins the entry of a token that says whose requests it is for
+MARK_OCTETS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What a token hid: the entries inside, and whose requests they are for; None: anybody's."""
+
+    entries: tuple[str, ...]
+    users: frozenset[str] | None = None
+
+    def is_of(self, user: str) -> bool:
+        """Whether an address of record may go this way."""
+        return self.users is None or _mark(user) in self.users
 
 
 class Topology:
@@ -98,6 +115,13 @@ class Topology:
             return f"<sip:{self.own};lr>"
         return f"<sip:{self._hiding.seal(Purpose.ROUTE, partner.name, entries)}@{self.own};lr{self._marked}>"
 
+    def outer_service_route(self, entries: Sequence[str], partner: Partner, users: Sequence[str]) -> list[str]:
+        """The Service-Route of a visitor, with whom requests along it may be of: nobody else (TS 24.229 5.2.6.3)."""
+        marks = ",".join([_mark(user) for user in users])
+        if self._hiding is None or any("!" in user for user in users):  # a wildcard is many (TS 23.003 13.4A)
+            return self.outer_routes(entries, partner)
+        return [self.outer_entry([*entries, f"{USERS}{marks}"], partner)]
+
     def outer_routes(self, entries: Sequence[str], partner: Partner, *, as_route: bool = True) -> list[str]:
         """Entries as the partner sees them, the border's own first or merged with what is hidden.
 
@@ -113,11 +137,14 @@ class Topology:
             at += 1
         return [self.outer_entry(entries[:at], partner), *self.foreign(entries[at:], partner)]
 
-    def revealed(self, uri: Uri, partner: Partner) -> list[str] | None:
+    def revealed(self, uri: Uri, partner: Partner) -> "Way | None":
         """What is hidden behind an own entry that the partner sends back; None if it has no token. Raises 400."""
         if self._hiding is None or not isinstance(uri, SipUri) or uri.user is None:
             return None
-        return self._hiding.open(Purpose.ROUTE, partner.name, uri.user)
+        entries = self._hiding.open(Purpose.ROUTE, partner.name, uri.user)
+        if entries and entries[-1].startswith(USERS):
+            return Way(tuple(entries[:-1]), frozenset(entries[-1][len(USERS) :].split(",")))
+        return Way(tuple(entries))
 
     def foreign(self, entries: Sequence[str], partner: Partner) -> list[str]:
         """Entries of others, as they are; what is ours among them, in tokens."""
@@ -175,6 +202,11 @@ class Topology:
 def entries_of(message: Message, name: str) -> list[str]:
     """The entries of a header of routes, one by one, as text."""
     return [entry for line in message.all(name) for entry in split_list(line)]
+
+
+def _mark(user: str) -> str:
+    """A user's address, short: many have a place in one token, which nobody can read or make."""
+    return blake2b(user.encode("utf-8", "surrogateescape"), digest_size=MARK_OCTETS).hexdigest()
 
 
 def _bare(host: str) -> str:

@@ -144,6 +144,8 @@ class Trust:
         if vector is None:
             vector = ChargingVector.make(self._context.tag(), _iois(partner)[0], generated_at=self._own)
         elif not self._is_of(vector.orig_ioi, partner):
+            if request.to.tag is not None:
+                return  # who pays for the call was settled when it began
             why = f"{partner.name} says that a request comes from {str(vector.orig_ioi)[:60]}"
             raise SipError(403, f"{why}; write that into its `iois` if it may", "TS 24.229 4.5.4")
         elif not vector.orig_ioi:

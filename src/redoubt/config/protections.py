@@ -16,6 +16,7 @@ PROTECTIONS = {
     "border-screening": "methods, headers and bodies that an agreement does not have don't pass (TS 29.165)",
     "border-token-mac": "a token that was changed is refused before it is decrypted (requirement row 80)",
     "border-token-partner": "a token counts from the partner that it was given to",
+    "border-visitor": "a visited network speaks for the users who registered from it (requirement row 83)",
     "challenge-call-id": "a response counts only with the Call-ID of its challenge (TS 24.229 5.4.1.2.2)",
     "challenge-elsewhere": "another network than the one that a phone is in says nothing of its associations (IR.65)",
     "challenge-once": "a nonce is answered once (TS 33.203 6.1.1)",
