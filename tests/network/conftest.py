@@ -14,7 +14,7 @@ from .home import arrangement
 
 CARRIERS = ("raw", "kernel")
 ON_A_WIRE = {"test_gm_transport"}  # nothing but that
-ON_A_WIRE_TOO = {"test_gm_restart"}
+ON_A_WIRE_TOO = {"test_gm_restart", "test_gm_attacks"}
 
 BOTH = {
     "test_administration", "test_answers", "test_attacks", "test_bad_input", "test_dialogs", "test_identity",

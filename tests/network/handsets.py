@@ -3,16 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.namespaces import at_core, phone_at
+from tests.namespaces import at_core, phone_at, wired
 
 from redoubt.config import GmPath
 from redoubt.events import Check, Event, EventStream, MessageSeen
 from redoubt.gm.agreement import AgreementPolicy, Mode
 from redoubt.gm.association_set import AssociationSet
+from redoubt.gm.reports import PacketsRefused
 from redoubt.lab.eavesdropper import Eavesdropper
 from redoubt.lab.population import Resident, residents
+from redoubt.network.associations import association_rows
 from redoubt.network.run import Network
 from redoubt.phone.gm import GmOptions
 from redoubt.phone.phone import Phone
@@ -23,6 +26,7 @@ from redoubt.sip.stack_wire import named
 from redoubt.sources import Clock, SeededRandomness
 
 from .home import carrier, placed
+from .middle import PHONE, Middle, Router
 
 E = TypeVar("E", bound=Event)
 NAMES = ("alice", "bob", "carol")
@@ -36,7 +40,8 @@ class Field:
         self.network = network
         self.people = {person.name: person for person in people}
         self.phones: list[Phone] = []
-        self.routers: list[Eavesdropper] = []
+        self.routers: list[Eavesdropper | Router] = []
+        self.middles: list[Middle] = []
 
     async def phone(
         self,
@@ -54,9 +59,15 @@ class Field:
             f"ue-{name}", EventStream(), Clock(asyncio.get_running_loop()), SeededRandomness(100 + seed + len(name))
         )
         sip, tunnel = self.network.p_cscf_address, self.network.tunnel_address
-        if routed:
-            self.routers += [await Eavesdropper.between(sip), await Eavesdropper.between(tunnel)]
-            sip, tunnel = (router.address for router in self.routers[-2:])
+        host = phone_at("127.0.0.1", is_ipv6=":" in sip[0])
+        if routed and (between := wired.get()) is not None:
+            self.middles.append(Middle(between, sip))
+            self.routers += self.middles[-1].routers
+            host = PHONE
+        elif routed:
+            routers = [await Eavesdropper.between(sip), await Eavesdropper.between(tunnel)]
+            self.routers += routers
+            sip, tunnel = (router.address for router in routers)
         options = GmOptions(policy or GmOptions().policy, tunnel[1], path=path or carrier())
         card = self.people[name].card()
         phone = Phone(
@@ -64,7 +75,6 @@ class Field:
             profile=profile,
         )
         phone.registration.attempts = 1
-        host = phone_at("127.0.0.1", is_ipv6=":" in sip[0])
         await phone.open(f"udp:{host}:0")
         self.phones.append(phone)
         return phone
@@ -98,6 +108,18 @@ class Field:
         """Messages that came to, or left, an address of the network; needs tracing."""
         return [event for event in self.events(MessageSeen) if place in (event.sender, event.receiver)]
 
+    def refusals(self) -> set[str]:
+        """Why packets led to nothing: as events tell, or as the kernel counts."""
+        told = {event.reason for event in self.events(PacketsRefused)}
+        if carrier() == "kernel":
+            rows = list(association_rows(self.network))
+            told |= {"replayed"} if any(row.replayed for row in rows) else set()
+            told |= {"bad tag"} if any(row.bad_tags for row in rows) else set()
+            with at_core():
+                counted = Path("/proc/thread-self/net/xfrm_stat").read_text().split()
+            told |= {"unknown SPI"} if int(counted[counted.index("XfrmInNoStates") + 1]) else set()
+        return told
+
     def why(self) -> str:
         told = [event for event in self.network.context.events.recent if not isinstance(event, MessageSeen)]
         return "\n".join(repr(event) for event in told[-8:] if not (isinstance(event, Check) and event.passed))
@@ -105,7 +127,7 @@ class Field:
     async def close(self) -> None:
         for phone in self.phones:
             await phone.close()
-        for router in self.routers:
+        for router in (*self.routers, *self.middles):
             router.close()
         await self.network.close()
 
