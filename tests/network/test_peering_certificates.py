@@ -241,3 +241,20 @@ async def test_only_tls_1_2_and_1_3_with_authenticated_encryption_are_spoken(tmp
             assert not agreed, (suite, said)
         assert any("speaks no TLS 1.2 or 1.3" in why for why in beta.refusals())
         assert any("none of our cipher suites" in why for why in beta.refusals())
+
+
+async def test_what_ends_soon_is_an_alarm_and_files_that_vanish_are_not_missed(tmp_path: Path) -> None:
+    alpha, beta = pair_of(tmp_path)
+    alpha.pki.renew("border", NOW, timedelta(days=5))
+    alpha.pki.write_revocations(NOW, timedelta(days=2), [])
+    beta.learns_revocations(alpha)
+    async with running(alpha, beta):
+        await until(lambda: any("border.pem ends in 5 days" in notice.what for notice in alpha.net.events(Notice)))
+        assert any("revocation list of" in notice.what for notice in beta.net.events(Notice))
+        for file in ("border.pem", "border.key", "revoked.pem"):
+            (beta.pki.path / file).unlink()
+        border = beta.net.network.border
+        assert border is not None and border.certificates is not None
+        border.certificates.look(border.partners)
+        assert any("can't be used" in notice.what for notice in beta.net.events(Notice))
+        assert (await spoken(alpha, beta, "border")).startswith(b"SIP/2.0")
