@@ -76,10 +76,9 @@ def _print(status: dict[str, Any]) -> None:
     if status["protections_off"]:
         console.print(f"[bold red]protections off: {', '.join(status['protections_off'])}[/]")
     for weak in status["weak_choices"]:
+        now = f"; {weak['living']} do now" if weak["living"] or not weak["option"].startswith("partners.") else ""
         since = f", {weak['made']} since the start" if weak["made"] else ""
-        console.print(
-            f"[yellow]weak by choice, {weak['option']}: {shown(weak['what'])}; {weak['living']} do now{since}[/]"
-        )
+        console.print(f"[yellow]weak by choice, {weak['option']}: {shown(weak['what'])}{now}{since}[/]")
     console.print()
     addresses = [[name, address] for address, name in status["listening"].items()]
     here = {name for name, _ in addresses}

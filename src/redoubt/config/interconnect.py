@@ -65,9 +65,10 @@ class PartnerConfig(Section, frozen=True):
     serves_visitors: bool = False
     """Roaming agreement: its users may register at our P-CSCFs."""
     transit_to: tuple[str, ...] = ()
-    """Domains of others that are reached through it, a hub; "*" for all that no other partner has."""
+    """Domains of others that are reached through it, a hub, which reads all of that signalling; "*" for all that no
+    other partner has."""
     transit_for: tuple[str, ...] = ()
-    """We are the hub: names of partners whose calls it may send through us."""
+    """We are the hub: names of partners whom it may reach through us. Everybody else is refused."""
     iois: tuple[str, ...] = ()
     """Inter-operator identifiers that it may name (TS 24.229 4.5.4); empty: its domains."""
     mode: Literal["proxy", "b2bua"] = "proxy"

@@ -62,9 +62,9 @@ def _relation(partner: Partner) -> Iterator[str]:
     if config.serves_visitors:
         yield "its users roam here"
     if config.transit_to:
-        yield f"hub to {', '.join(config.transit_to)}"
+        yield f"hub to {', '.join(config.transit_to)}, reads all of it"
     if config.transit_for:
-        yield f"we are a hub for {', '.join(config.transit_for)}"
+        yield f"we are its hub to {', '.join(config.transit_for)}, and read all of it"
 
 
 def _health(network: Network, partner: Partner) -> str:

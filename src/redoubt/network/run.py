@@ -311,7 +311,7 @@ class Network:
     async def _start_ibcf(self) -> None:
         config = self.config.ibcf
         context, stack = self._stack("ibcf")
-        inside = Dispatch(context, self._own, stack.outbound)
+        inside = self._next(context, stack)  # what a hub forwards enters, and leaves at once
         anchoring = anchoring_of(context, self.relay)
         self.border = Border(
             context, self.config, self.directory, self.dns, inside, anchoring, self.gateways, self._border_tls

@@ -39,6 +39,19 @@ def weak_choices(network: Network) -> Iterator[WeakChoice]:
         yield _counted(gm, "gm.confidentiality", _without_encryption(config), lambda suite: not suite.is_confidential)
     if network.border is not None and config.ibcf.hiding == "off":
         yield WeakChoice("ibcf.hiding", "partners see names, addresses and number of this network's nodes")
+    yield from _hubs(network)
+
+
+def _hubs(network: Network) -> Iterator[WeakChoice]:
+    """Who reads what is between two others: protection goes from hop to hop (TS 33.210 5)."""
+    for partner in network.border.partners if network.border is not None else ():
+        name, config, passed = partner.name, partner.config, partner.requests_in + partner.requests_out
+        if config.transit_to:
+            what = f"the hub {name} reads all signalling with {', '.join(config.transit_to)}, keys of media included"
+            yield WeakChoice(f"partners.{name}.transit-to", what, made=passed)
+        if config.transit_for:
+            what = f"this network is a hub and reads all signalling from {name} to {', '.join(config.transit_for)}"
+            yield WeakChoice(f"partners.{name}.transit-for", what, made=passed)
 
 
 def _without_encryption(config: Config) -> str:
