@@ -73,8 +73,7 @@ class Ibcf:
         wishes = self._trust.wishes(request, partner, self._privacy_with(partner))
         self._trust.tell(request, partner, wishes)
         counted = self._counted(request, partner)
-        fixed = _fixed(request)
-        request = request.copy()  # what is refused from here on is answered as it came
+        came, request = request, request.copy()  # what is refused from here on is answered as it came
         passage = self._out(request, partner, wishes, anonymous)
         self._send_to(request, partner)
         blur_hops(request, self._context)
@@ -90,7 +89,7 @@ class Ibcf:
         way_out = self._outside
         if self._anchoring is not None and partner.config.media == "relay":
             way_out = self._anchoring.outward(way_out, OUTSIDER)
-        return await forward(way_out, request, exchange, self._context.node, self._guarded(fixed, came_back))
+        return await forward(way_out, request, exchange, self._context.node, self._guarded(came, came_back))
 
     def from_outside(self, request: Request, exchange: Exchange) -> Answer:
         """What enters the network (TS 24.229 5.10.3): of partners alone."""
@@ -120,8 +119,7 @@ class Ibcf:
             if is_for_border(request, self._realm, self._topology):
                 return abilities(request, partner, context)
             demand_hops(request, context)
-            fixed = _fixed(request)
-            request = request.copy()  # what is refused from here on is answered as it came
+            came, request = request, request.copy()  # what is refused from here on is answered as it came
             passage = self._in(request, partner)
             self._demand_entry(request, partner, passage)
             self._trust.believe(request, partner)
@@ -139,7 +137,7 @@ class Ibcf:
             self._screening.trim(response, partner)
             standard_words(response, context)
 
-        return await forward(self._inside, request, exchange, context.node, self._guarded(fixed, goes_back))
+        return await forward(self._inside, request, exchange, context.node, self._guarded(came, goes_back))
 
     # ---- out
 
@@ -272,7 +270,7 @@ class Ibcf:
             return self.rates.begin(request, partner)
         return self.rates.goes_on(request, partner) if request.method in OF_CALLS else _uncounted
 
-    def _guarded(self, fixed: dict[str, list[str]], step: OnResponse) -> OnResponse:
+    def _guarded(self, request: Request, step: OnResponse) -> OnResponse:
         """A response that can't be made fit to pass becomes 502, or goes no further when it is provisional."""
 
         def guarded(response: Response) -> None:
@@ -282,7 +280,7 @@ class Ibcf:
                 if response.is_provisional:
                     raise
                 self._context.refused(502, fault.why, fault.clause, call_id=response.call_id)
-                spoil(response, fixed)
+                spoil(response, request)
 
         return guarded
 
@@ -292,18 +290,13 @@ def _roams(partner: Partner) -> bool:
     return partner.is_trusted and (partner.config.serves_visitors or bool(partner.config.visited_networks))
 
 
-def _fixed(request: Request) -> dict[str, list[str]]:
-    """What every response to a request repeats (RFC 3261 8.2.6.2)."""
-    return {name: request.all(name) for name in MANDATORY}
-
-
-def spoil(response: Response, fixed: dict[str, list[str]]) -> None:
-    """Makes it a 502 with nothing of what it was."""
+def spoil(response: Response, request: Request) -> None:
+    """Makes it a 502 with nothing of what it was, and what every response repeats (RFC 3261 8.2.6.2)."""
     for name in response.others(frozenset()):
         response.remove(name)
     response.status, response.reason, response.body = 502, REASONS[502], b""
-    for name, lines in fixed.items():
-        response.replace(name, lines)
+    for name in MANDATORY:
+        response.replace(name, request.all(name))
 
 
 def _anonymous(address: NameAddr) -> NameAddr:

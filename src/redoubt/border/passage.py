@@ -184,9 +184,10 @@ def hide_targets(message: Message, topology: Topology, partner: Partner, contact
 
 def _sweep(message: Message, topology: Topology) -> None:
     """What names a node elsewhere, as the text of a Reason or a server of tones, is nothing that a partner needs."""
-    others = {name: message.all(name) for name in message.others(ELSEWHERE)}
-    if topology.may_name_node("\n".join([line for lines in others.values() for line in lines])):
-        for name, lines in others.items():
+    names = message.others(ELSEWHERE)
+    if topology.may_name_node("\n".join([line for name in names for line in message.all(name)])):
+        for name in names:
+            lines = message.all(name)
             clean = [line for line in lines if not topology.names_node(line)]
             if len(clean) < len(lines):
                 message.replace(name, clean)

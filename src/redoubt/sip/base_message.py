@@ -58,9 +58,9 @@ class Message:
         """Which of these names the message has lines of."""
         return names.intersection(self._lines)
 
-    def others(self, names: frozenset[str]) -> set[str]:
+    def others(self, names: frozenset[str]) -> list[str]:
         """The names of lines that are not among these."""
-        return self._lines.keys() - names
+        return [name for name in self._lines if name not in names]
 
     def set(self, name: str, value: str) -> None:
         """Replace the first line of that name and drop the others, or append."""
