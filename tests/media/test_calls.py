@@ -204,6 +204,25 @@ def test_a_re_invite_moves_media_once_it_is_answered_and_only_then() -> None:
     simulated(script)
 
 
+def test_a_re_invite_without_an_offer_gets_one_in_its_answer() -> None:
+    """Third-party call control (RFC 3725), and session refreshes of some phones."""
+
+    async def script(world: World) -> None:
+        alice, moved, bob = await world.ear(ALICE), await world.ear("198.51.100.9"), await world.ear(BOB)
+        call = await call_in(world, alice, bob)
+        to, _seen = answers(described(*bob.local, version=2))
+        got = await world.inward(asks("INVITE", to_tag="b", cseq=2), to)
+        assert got is not None and place(got.body) == call.for_outside
+        assert await bob.reaches(call.for_inside, alice), "nothing is agreed yet"
+        to, seen = answers()
+        await world.inward(asks("ACK", described(*moved.local, version=2), to_tag="b", cseq=2), to)
+        assert place(seen[0].body) == call.for_inside
+        assert await bob.reaches(call.for_inside, moved) and await moved.reaches(call.for_outside, bob)
+        await hang_up(world)
+
+    simulated(script)
+
+
 def test_a_re_invite_of_the_callee_adds_a_stream() -> None:
     async def script(world: World) -> None:
         alice, bob = await world.ear(ALICE, 5000), await world.ear(BOB, 6000)
@@ -408,6 +427,20 @@ def test_when_no_port_is_free_a_call_is_refused_with_503() -> None:
         await hang_up(world)
 
     simulated(script, config=type(CONFIG)(inside=(INSIDE,), outside=(OUTSIDE,), ports=(40_000, 40_001)))
+
+
+def test_a_call_that_is_given_up_while_its_ports_are_opened_leaves_none() -> None:
+    async def script(world: World) -> None:
+        for turns in range(12):
+            to, _seen = answers(described(BOB, 6000), 486)
+            task = asyncio.create_task(world.inward(asks("INVITE", described(ALICE, 5000)), to))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.wait([task])
+            assert world.is_empty(), turns
+
+    simulated(script)
 
 
 def test_a_description_inside_a_multipart_body_is_anchored_too() -> None:

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from redoubt import limits
 from redoubt.config.interconnect import MediaConfig
 from redoubt.media.legs import Side, Stream
-from redoubt.media.ports import NoPort, Ports
+from redoubt.media.ports import NoPort, Pair, Ports
 from redoubt.sip.errors import SipError
 from redoubt.sip.service import Context
 from redoubt.transport.flow import Address
@@ -152,14 +152,16 @@ class Relay:
 
     async def opened(self, hosts: tuple[str, str], session: RelaySession) -> Stream:
         """Two pairs of ports, inside and outside. Raises SipError 503."""
-        inside = None
+        pairs: dict[Side, Pair] = {}
         try:
-            inside = await self._ports.draw(hosts[0])
-            pairs = {Side.INSIDE: inside, Side.OUTSIDE: await self._ports.draw(hosts[1])}
+            for side, host in zip((Side.INSIDE, Side.OUTSIDE), hosts, strict=True):
+                pairs[side] = await self._ports.draw(host)
         except (NoPort, OSError) as error:
-            if inside is not None:
-                self._ports.give_back(inside)
             raise SipError(503, f"no media ports: {error}", "[media] ports") from error
+        finally:
+            if len(pairs) < len(hosts):  # also when the call was given up meanwhile
+                for pair in pairs.values():
+                    self._ports.give_back(pair)
 
         def alarm(why: str, source: Address) -> None:
             place = f"{source[0]}:{source[1]}"
