@@ -18,7 +18,7 @@ MONTH = timedelta(days=30)
 def operator(folder: Path, name: str, domain: str) -> PkiFolder:
     made = PkiFolder(folder / name)
     made.create(name, NOW)
-    made.issue("border", [domain], [f"ibcf.{domain}"], NOW, MONTH)
+    made.issue("border", pki.Names((domain,), (f"ibcf.{domain}",)), NOW, MONTH)
     made.write_revocations(NOW, MONTH, [])
     return made
 
@@ -39,10 +39,20 @@ def test_a_node_certificate_holds_for_both_ends_of_tls(tmp_path: Path) -> None:
     for purpose in ("sslserver", "sslclient"):
         assert verified(alpha, node, "-x509_strict", "-purpose", purpose).endswith("OK\n")
     assert "URI:sip:alpha.example" in openssl("x509", "-in", node, "-noout", "-ext", "subjectAltName")
-    assert pki.names_of(load_pem_x509_certificate(node.read_bytes())) == (
-        ["alpha.example"],
-        ["alpha.example", "ibcf.alpha.example"],
-    )
+    proved = pki.names_of(load_pem_x509_certificate(node.read_bytes()))
+    assert proved == pki.Names(("alpha.example",), ("ibcf.alpha.example",))
+
+
+def test_a_gateways_certificate_proves_its_address_and_no_sip_domain(tmp_path: Path) -> None:
+    alpha = operator(tmp_path, "alpha", "alpha.example")
+    alpha.issue("gateway", pki.Names(addresses=("192.0.2.1", "2001:db8::1")), NOW, MONTH)
+    alpha.renew("gateway", NOW, MONTH)
+    certificate = alpha.path / "gateway.pem"
+    assert verified(alpha, certificate, "-x509_strict", "-verify_ip", "192.0.2.1").endswith("OK\n")
+    assert pki.names_of(load_pem_x509_certificate(certificate.read_bytes())).domains == ()
+    for nothing in (pki.Names(), pki.Names(addresses=("gateway",))):
+        with pytest.raises(PkiError, match="gateway"):
+            alpha.issue("gateway", nothing, NOW, MONTH)
 
 
 def test_keys_are_for_their_owner_only(tmp_path: Path) -> None:
@@ -64,7 +74,7 @@ def test_a_partners_certificates_are_believed_once_its_authority_is_cross_certif
 def test_a_cross_certified_authority_certifies_no_names_of_others_and_no_authorities(tmp_path: Path) -> None:
     alpha, beta = operator(tmp_path, "alpha", "alpha.example"), operator(tmp_path, "beta", "beta.example")
     alpha.cross("beta", beta.path / "ca.pem", ["beta.example"], NOW, MONTH)
-    beta.issue("stolen", ["gamma.example"], [], NOW, MONTH)
+    beta.issue("stolen", pki.Names(("gamma.example",)), NOW, MONTH)
     assert "permitted subtree violation" in verified(alpha, beta.path / "stolen.pem")
     gamma = operator(tmp_path, "gamma", "beta.example")
     beta.cross("gamma", gamma.path / "ca.pem", ["beta.example"], NOW, MONTH)
@@ -99,7 +109,7 @@ def test_renewal_keeps_the_names_on_a_new_key(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "../x", ".x", "a/b", "ca", "authority"])
 def test_no_name_leads_out_of_the_folder_or_over_the_authority(tmp_path: Path, name: str) -> None:
     with pytest.raises(PkiError):
-        operator(tmp_path, "alpha", "alpha.example").issue(name, ["alpha.example"], [], NOW, MONTH)
+        operator(tmp_path, "alpha", "alpha.example").issue(name, pki.Names(("alpha.example",)), NOW, MONTH)
 
 
 def test_an_authority_is_never_overwritten(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from redoubt.events import Refused
+from redoubt.ndm.pki import Names
 from redoubt.ndm.pki_folder import PkiFolder
 from redoubt.network.run import Network
 from redoubt.sources import SeededRandomness
@@ -38,7 +39,7 @@ class Operator:
         pki = PkiFolder(folder / name)
         pki.create(name, NOW)
         made = cls(name, number, pki, free_port(f"127.{number}.0.1"))
-        made.pki.issue("border", [made.realm], [], NOW, MONTH)
+        made.pki.issue("border", Names((made.realm,)), NOW, MONTH)
         made.pki.write_revocations(NOW, MONTH, [])
         return made
 

@@ -15,6 +15,8 @@ from tests.network.peering import MONTH, NOW, Operator, running, until
 from tests.network.test_peering import unbroken
 from tests.network.test_peering_topology import Link
 
+from redoubt.ndm.pki import Names
+
 from .kamailio_partner import Foreign, lacks
 
 pytestmark = pytest.mark.skipif(bool(lacks()), reason=lacks())
@@ -126,7 +128,7 @@ async def nobody_is_reached(alice: Client, bob: Client, status: int = 500) -> No
 async def test_who_proves_another_name_reaches_nobody(tmp_path: Path) -> None:
     """Gamma's authority is believed, and it certifies a name that no agreement has."""
     alpha, gamma = operators(tmp_path)
-    gamma.pki.issue("odd", ["other.gamma.example"], [], NOW, MONTH)
+    gamma.pki.issue("odd", Names(("other.gamma.example",)), NOW, MONTH)
     gamma.shown = "odd"
     async with joined(tmp_path, alpha, gamma) as (alice, bob):
         await nobody_is_reached(alice, bob)
@@ -137,7 +139,7 @@ async def test_whose_authority_nobody_knows_reaches_nobody(tmp_path: Path) -> No
     """Kamailio shows a certificate of another authority's."""
     alpha, gamma = operators(tmp_path)
     stranger = Operator.of(tmp_path, "delta", 4)
-    stranger.pki.issue("border", [gamma.realm], [], NOW, MONTH)
+    stranger.pki.issue("border", Names((gamma.realm,)), NOW, MONTH)
     for file in ("border.pem", "border.key"):
         (gamma.pki.path / file).write_bytes((stranger.pki.path / file).read_bytes())
     async with joined(tmp_path, alpha, gamma) as (alice, bob):
@@ -161,6 +163,6 @@ async def test_kamailio_takes_nothing_from_us_without_a_certificate_that_it_beli
 
 async def test_kamailio_is_not_deceived_by_another_name_of_our_authority(tmp_path: Path) -> None:
     alpha, gamma = operators(tmp_path)
-    alpha.pki.issue("border", ["other.alpha.example"], [], NOW, MONTH)
+    alpha.pki.issue("border", Names(("other.alpha.example",)), NOW, MONTH)
     async with joined(tmp_path, alpha, gamma) as (alice, bob):
         assert (await alice.ask(alice.make("MESSAGE", bob.card.impu))).status == 403

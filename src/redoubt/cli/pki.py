@@ -9,6 +9,7 @@ import msgspec
 
 from redoubt.cli.output import config_option, console, fail, json_option, print_json, print_rows, says_what_went_wrong
 from redoubt.config import Config
+from redoubt.ndm.pki import Names
 from redoubt.ndm.pki_folder import CROSS_LIFE, Issued, PkiError, PkiFolder
 from redoubt.network.configuration import load
 from redoubt.network.run import host_of
@@ -22,6 +23,12 @@ Examples:
   redoubt pki revoke border && redoubt pki crl
 \b
 Partners get ca.pem once, and own.crl whenever it is new: by a way that you trust, since all else rests on it.
+"""
+ISSUING = """\b
+Examples:
+  redoubt pki issue border2 --dns ibcf2.home1.net --days 30
+  redoubt pki issue gateway --no-domain --ip 192.0.2.1
+  redoubt pki issue hss --no-domain --dns hss.home1.net
 """
 LIST_DAYS = 30
 
@@ -52,7 +59,8 @@ def init(operator: str, days: int, folder: Path | None, config_path: Path, as_js
 
     def work() -> Issued:
         kept.create(operator or config.network.realm, _now())
-        issued = kept.issue("border", [config.network.realm], [host_of(config.ibcf.uri)], _now(), timedelta(days=days))
+        names = Names((config.network.realm,), (host_of(config.ibcf.uri),))
+        issued = kept.issue("border", names, _now(), timedelta(days=days))
         kept.write_revocations(_now(), timedelta(days=LIST_DAYS), [])
         return issued
 
@@ -72,23 +80,25 @@ def init(operator: str, days: int, folder: Path | None, config_path: Path, as_js
     console.print("theirs make `redoubt pki cross NAME CA.pem --domain DOMAIN` and `redoubt pki crl LIST.crl`")
 
 
-@command.command(epilog="Example: redoubt pki issue border2 --domain home1.net --dns ibcf2.home1.net --days 30")
+@command.command(epilog=ISSUING)
 @click.argument("name")
 @click.option("--domain", "domains", multiple=True, help="A SIP domain that it proves.  [default: the realm]")
 @click.option("--dns", multiple=True, help="A further DNS name, such as the host of a second border node.")
+@click.option("--ip", "addresses", multiple=True, help="An IP address, as identity of a security gateway.")
+@click.option("--no-domain", is_flag=True, help="No SIP domain: for a security gateway or a Diameter node.")
 @days_option
 @folder_option
 @config_option
 @json_option
 @says_what_went_wrong
 def issue(
-    name: str, domains: tuple[str, ...], dns: tuple[str, ...], days: int, folder: Path | None, config_path: Path,
-    as_json: bool,
+    name: str, domains: tuple[str, ...], dns: tuple[str, ...], addresses: tuple[str, ...], no_domain: bool, days: int,
+    folder: Path | None, config_path: Path, as_json: bool,
 ) -> None:  # fmt: skip
-    """Make a key and certificate, NAME.key and NAME.pem, for a node of ours (both ends of TLS)."""
+    """Make a key and certificate, NAME.key and NAME.pem, for a node of ours (both ends of TLS, or of IKE)."""
     config, kept = _opened(config_path, folder, as_json)
-    proved = list(domains) or [config.network.realm]
-    issued = _done(lambda: kept.issue(name, proved, list(dns), _now(), timedelta(days=days)), as_json)
+    names = Names(() if no_domain else domains or (config.network.realm,), dns, addresses)
+    issued = _done(lambda: kept.issue(name, names, _now(), timedelta(days=days)), as_json)
     _tell(issued, kept, as_json)
 
 
@@ -214,7 +224,8 @@ def _tell(issued: Issued, kept: PkiFolder, as_json: bool) -> None:
 
 
 def _names(issued: Issued) -> str:
-    return ", ".join([f"sip:{domain}" if issued.kind == "node" else domain for domain in issued.domains] + issued.dns)
+    domains = [f"sip:{domain}" if issued.kind == "node" else domain for domain in issued.domains]
+    return ", ".join(domains + issued.dns + issued.addresses)
 
 
 def _state(issued: Issued) -> str:

@@ -7,6 +7,7 @@ Pure: keys and certificates go in and come out; where they are kept, `ndm.pki_fo
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -17,6 +18,15 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 SIP_DOMAIN = ObjectIdentifier("1.3.6.1.5.5.7.3.20")  # id-kp-sipDomain (RFC 5924 3)
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 BACKDATED = timedelta(minutes=5)  # clocks of partners differ
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """What a certificate proves. Without `domains` it speaks for no SIP domain: a gateway's, or a Diameter node's."""
+
+    domains: tuple[str, ...] = ()
+    dns: tuple[str, ...] = ()
+    addresses: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +46,23 @@ class Authority:
         return cls(key, builder.sign(key, hashes.SHA384()))
 
     def issue(
-        self, domains: Sequence[str], dns: Sequence[str], public: ec.EllipticCurvePublicKey, now: datetime,
-        life: timedelta,
-    ) -> x509.Certificate:  # fmt: skip
-        """A node's certificate: SIP domains as URIs, which count (RFC 5922 7.1), and DNS names; both ends of TLS."""
-        subject = _name(_organisation(self.certificate), domains[0])
-        names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"sip:{domain}") for domain in domains]
-        names += [x509.DNSName(name) for name in dict.fromkeys((*domains, *dns))]
-        uses = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH, SIP_DOMAIN)
+        self, names: Names, public: ec.EllipticCurvePublicKey, now: datetime, life: timedelta
+    ) -> x509.Certificate:
+        """A node's certificate for both ends of TLS: SIP domains as URIs, which count (RFC 5922 7.1), DNS names, and
+        addresses. Raises ValueError for what is no name.
+        """
+        written = (*names.domains, *names.dns, *names.addresses)
+        if not written:
+            raise ValueError("a certificate must prove something: a domain, a DNS name or an address")
+        subject = _name(_organisation(self.certificate), written[0])
+        proved: list[x509.GeneralName] = [x509.UniformResourceIdentifier(f"sip:{domain}") for domain in names.domains]
+        proved += [x509.DNSName(name) for name in dict.fromkeys((*names.domains, *names.dns))]
+        proved += [x509.IPAddress(ip_address(address)) for address in names.addresses]
+        uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        uses += [SIP_DOMAIN] if names.domains else []
         builder = (
             _builder(subject, self.certificate.subject, public, now, life)
-            .add_extension(x509.SubjectAlternativeName(names), critical=False)
+            .add_extension(x509.SubjectAlternativeName(proved), critical=False)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(signs_data=True), critical=True)
             .add_extension(x509.ExtendedKeyUsage(uses), critical=False)
@@ -128,14 +144,16 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex(":").upper()
 
 
-def names_of(certificate: x509.Certificate) -> tuple[list[str], list[str]]:
-    """Its SIP domains and its DNS names."""
+def names_of(certificate: x509.Certificate) -> Names:
+    """What it proves; DNS names that are SIP domains of it too only once."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except x509.ExtensionNotFound:
-        return [], []
+        return Names()
     uris = found.get_values_for_type(x509.UniformResourceIdentifier)
-    return [uri[4:] for uri in uris if uri.startswith("sip:")], found.get_values_for_type(x509.DNSName)
+    domains = tuple([uri[4:] for uri in uris if uri.startswith("sip:")])
+    dns = tuple([name for name in found.get_values_for_type(x509.DNSName) if name not in domains])
+    return Names(domains, dns, tuple([str(address) for address in found.get_values_for_type(x509.IPAddress)]))
 
 
 def pem_of_key(key: ec.EllipticCurvePrivateKey) -> bytes:

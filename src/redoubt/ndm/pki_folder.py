@@ -34,6 +34,7 @@ class Issued(msgspec.Struct, kw_only=True):
     serial: str
     domains: list[str]
     dns: list[str]
+    addresses: list[str] = []
     until: float
     revoked: float = 0.0
 
@@ -90,11 +91,14 @@ class PkiFolder:
 
     # ---- certificates
 
-    def issue(self, name: str, domains: list[str], dns: list[str], now: datetime, life: timedelta) -> Issued:
+    def issue(self, name: str, names: pki.Names, now: datetime, life: timedelta) -> Issued:
         """A new key and certificate of that name; one that it had stays valid until it ends or is revoked."""
         authority, index = self.authority(), self.index()
         key = pki.node_key()
-        certificate = authority.issue(domains, dns, key.public_key(), now, life)
+        try:
+            certificate = authority.issue(names, key.public_key(), now, life)
+        except ValueError as error:
+            raise PkiError(f"{name}: {error}") from None
         issued = _issued(name, "node", certificate)
         index.issued.append(issued)
         self._keep(index)
@@ -107,7 +111,7 @@ class PkiFolder:
         last = self.last(name)
         if last.revoked:
             raise PkiError(f"{name} was revoked; if it may have another, make it with `redoubt pki issue {name}`")
-        return self.issue(name, last.domains, last.dns, now, life)
+        return self.issue(name, pki.Names(tuple(last.domains), tuple(last.dns), tuple(last.addresses)), now, life)
 
     def last(self, name: str) -> Issued:
         """The newest certificate of that name."""
@@ -200,10 +204,10 @@ class PkiFolder:
 
 
 def _issued(name: str, kind: str, certificate: x509.Certificate, domains: list[str] | None = None) -> Issued:
-    uris, dns = pki.names_of(certificate)
+    names = pki.names_of(certificate)
     return Issued(
-        name=name, kind=kind, serial=format(certificate.serial_number, "x"), domains=domains or uris,
-        dns=[each for each in dns if each not in uris], until=certificate.not_valid_after_utc.timestamp(),
+        name=name, kind=kind, serial=format(certificate.serial_number, "x"), domains=domains or list(names.domains),
+        dns=list(names.dns), addresses=list(names.addresses), until=certificate.not_valid_after_utc.timestamp(),
     )  # fmt: skip
 
 
