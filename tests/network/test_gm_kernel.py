@@ -8,7 +8,7 @@ from tests.guest import LACKING, WHY, boot
 
 from .conftest import BOTH, ON_A_WIRE, ON_A_WIRE_TOO
 
-PATIENCE_S = 400.0
+PATIENCE_S = 540.0
 TESTS = 150  # there are more
 MODULES = " ".join(f"tests/network/{name}.py" for name in sorted(BOTH | ON_A_WIRE | ON_A_WIRE_TOO))
 SUITE = f"-m pytest -q -p no:cacheprovider -k 'kernel and not restarted' {MODULES}"

@@ -1,7 +1,7 @@
 """How a handset writes Security-Client (RFC 3329 2.2, TS 33.203 Annex H): order, blanks, SPIs and ports.
 
-What handsets offer is for transport mode. This phone's ESP goes in UDP, so each offer is made a second time with
-`mod=UDP-enc-tun` (TS 33.203 Annex M): a network meets the handset's list, and can still agree with the phone.
+What handsets offer is for transport mode. This phone can also do without, so each offer is made a second time with
+`mod=UDP-enc-tun` (TS 33.203 Annex M): a network meets the handset's list, and can agree with an unprivileged phone.
 """
 
 from collections.abc import Callable

@@ -41,7 +41,7 @@ class PhoneProfile:
     accept_contact: str = ""
     takes_qop: bool = True  # False: answers as RFC 2069 did, whatever the challenge offers
     drops_stray_keys: bool = False  # a challenge that still has ck or ik is not answered
-    tcp_after_challenge: bool = False  # without IPsec only: the user-space tunnel carries UDP
+    tcp_after_challenge: bool = False  # inside transport mode, or without IPsec: ESP in UDP carries UDP alone
     subscribes: bool = False  # to its registration state, after each registration (TS 24.229 5.1.1.3)
     strict_notify: bool = False  # a NOTIFY that is not right ends the registration, 21 to 32 s after it
     answers_deregistration_challenge: bool = True  # of one that an association carried
