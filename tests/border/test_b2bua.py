@@ -1,6 +1,7 @@
 """Partners with mode = b2bua: dialogs end at the border and begin anew (TS 24.229 5.10.8)."""
 
 import asyncio
+import gc
 
 from redoubt.config.interconnect import PartnerConfig
 from redoubt.sip.message import Request, Response
@@ -142,6 +143,18 @@ async def test_a_notify_before_the_answer_to_its_subscribe_finds_the_subscriber(
     assert notified == [200]
     assert border.inside.last.from_.tag == response.to.tag
     assert border.ibcf.table_sizes()["dialogs"] == 1
+
+
+async def test_a_subscription_that_is_refused_leaves_nothing() -> None:
+    border = edge()
+    border.inside.answers = lambda request: request.response(404)
+    event = ("Event", "presence")
+    for to, status in (("sip:x@10.0.0.1", 404), ("sip:nobody@home1.net", 404)):
+        request = from_partner(to, event, method="SUBSCRIBE", from_="<sip:x@sip.example>;tag=o1")
+        assert (await border.enter(request, plain())).status == status
+    assert (await border.leave(invite("sip:x@sip.example", event, method="SUBSCRIBE", hops="0"))).status == 483
+    gc.collect()
+    assert (border.ibcf.b2bua.waiting, border.ibcf.table_sizes()["dialogs"]) == (0, 0)
 
 
 async def test_the_3gpp_profile_becomes_plain_sip() -> None:

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
+from weakref import WeakValueDictionary
 
 from msgspec.structs import replace
 
@@ -88,10 +89,16 @@ class B2bua:
         self._own = own
         self._rows: dict[Key, Dialog] = {}
         self._silences: Ends[Dialog] = Ends(self.end)
-        self._asking: dict[tuple[Side, str], Crossing] = {}  # by the border's tag, until their final response
+        # By the border's tag, until their final response, or for as long as somebody waits for one.
+        self._asking: WeakValueDictionary[tuple[Side, str], Crossing] = WeakValueDictionary()
 
     def __len__(self) -> int:
         return len(self._rows) // 2
+
+    @property
+    def waiting(self) -> int:
+        """Subscriptions that nobody has answered yet."""
+        return len(self._asking)
 
     def close(self) -> None:
         """Forgets all dialogs."""
