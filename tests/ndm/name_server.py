@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, cast
 
+import dns.exception
 import dns.flags
 import dns.message
 import dns.name
@@ -82,7 +83,10 @@ class NameServer(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, address: Any) -> None:
         self.sources.append(address[:2])
-        query = dns.message.from_wire(data, keyring=self.keyring)
+        try:
+            query = dns.message.from_wire(data, keyring=self.keyring)
+        except dns.exception.DNSException:
+            return  # a wrong key: nothing is owed to it here
         if self.stream_only:
             self.note("udp", query)
             self.udp.sendto(reply(query, flags=dns.flags.TC).to_wire(), address)

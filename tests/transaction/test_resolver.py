@@ -82,13 +82,13 @@ def sip(text: str) -> SipUri:
 
 def found(
     text: str, zone: Zone | None = HOME, routes: dict[str, str] | None = None, tell: list[str] | None = None,
-    **wanted: Any,
+    speaks_tls: bool = True, **wanted: Any,
 ) -> list[tuple[str, str, int]]:  # fmt: skip
     async def scene(network: Network) -> tuple[Candidate, ...]:
         for number, name in enumerate(("tls", "tcp", "near", "far", "home1"), 1):
             network.name(f"{name}.home1.net" if name != "home1" else "home1.net", f"10.0.0.{number}")
         hears = (tell if tell is not None else []).append
-        return await Resolver(SeededRandomness(1), routes, zone, hears).find(sip(text), **wanted)
+        return await Resolver(SeededRandomness(1), routes, zone, hears, speaks_tls).find(sip(text), **wanted)
 
     return [(each.transport, each.host, each.port) for each in run(scene, 1)]
 
@@ -134,6 +134,12 @@ def test_fail_over_keeps_the_level_of_the_first_way() -> None:
     assert found("sip:home1.net", without_tls) == [("tls", "10.0.0.5", 5061)]
     mixed = Zone({"home1.net": [Naptr(1, 1, "SIP+D2T", "_sip._tcp.home1.net."), *HOME._naptr["safe.net"]]}, HOME._srv)
     assert found("sip:home1.net", mixed) == [("tcp", "10.0.0.2", 5060), ("tls", "10.0.0.1", 5061)]
+
+
+def test_a_node_without_tls_passes_over_what_it_does_not_speak_unless_tls_is_demanded() -> None:
+    assert found("sip:safe.net", speaks_tls=False) == [("udp", "10.0.0.3", 5060), ("udp", "10.0.0.4", 5062)]
+    assert found("sips:safe.net", speaks_tls=False) == [("tls", "10.0.0.1", 5061)]
+    assert found("sip:safe.net", speaks_tls=False, tls=True) == [("tls", "10.0.0.1", 5061)]
 
 
 def test_where_tls_is_demanded_nothing_else_is_found_whoever_takes_its_records_away() -> None:

@@ -75,7 +75,10 @@ class Network:
         self.diameter = DiameterNodes(config, self.gateways)
         self._own: dict[str, tuple[str, Service]] = {}
         self.dns = dns_of(context, config.dns)
-        self._resolver = Resolver(context.randomness, dns=self.dns, tell=lambda why: context.notice("warning", why))
+        tls = bool(config.network.certificate or config.ibcf.certificate)
+        self._resolver = Resolver(
+            context.randomness, None, self.dns, lambda why: context.notice("warning", why), speaks_tls=tls
+        )
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     @classmethod

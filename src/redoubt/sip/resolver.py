@@ -50,7 +50,7 @@ class NextHops(Protocol):
 
 class Resolver:
     """Next hops in the order to try them. Answers are kept for their TTL, within bounds. `tell` hears why there are
-    none.
+    none. A node that does not speak TLS passes over what others offer of it (RFC 3263 4.1), where nobody demands it.
     """
 
     def __init__(
@@ -59,11 +59,13 @@ class Resolver:
         routes: Mapping[str, str] | None = None,
         dns: Dns | None = None,
         tell: Callable[[str], None] = lambda _why: None,
+        speaks_tls: bool = True,
     ) -> None:
         self._randomness = randomness
         self._routes = {host.lower(): Listen.parse(text, Zone.CORE) for host, text in (routes or {}).items()}
         self._dns = dns or SystemNames()
         self._tell = tell
+        self._speaks_tls = speaks_tls
         self._cache: dict[_Key, tuple[float, tuple[Candidate, ...]]] = {}
 
     def route(self, host: str, to: str) -> None:
@@ -100,7 +102,7 @@ class Resolver:
         if found is not None:
             return found
         tls = tls or uri.scheme == "sips"
-        search = _Search(self._dns, self._randomness, uri, authentic, tls)
+        search = _Search(self._dns, self._randomness, uri, authentic, tls, self._speaks_tls)
         try:
             candidates, ttl_s = await search.candidates()
         except LookupFailed as failure:
@@ -127,13 +129,16 @@ class Resolver:
 class _Search:
     """One look-up: what it has learned so far, and for how long that holds."""
 
-    def __init__(self, dns: Dns, randomness: Randomness, uri: SipUri, authentic: bool, tls: bool) -> None:
+    def __init__(
+        self, dns: Dns, randomness: Randomness, uri: SipUri, authentic: bool, tls: bool, speaks_tls: bool
+    ) -> None:
         self._dns = dns
         self._randomness = randomness
         self._uri = uri
         self._host = uri.param("maddr") or uri.host
         self._authentic = authentic
         self._tls = tls
+        self._speaks_tls = speaks_tls or tls
         self._ttl_s = limits.DNS_CACHE_S[1]
         self._failure: LookupFailed | None = None
 
@@ -169,6 +174,8 @@ class _Search:
         records = self._learned(await self._dns.naptr(self._host), "NAPTR", self._host)
         wanted = sorted(filter(_is_for_srv, records), key=lambda record: (record.order, record.preference))
         services = [(SERVICES[r.service.upper()], r.replacement.rstrip(".")) for r in wanted]
+        if not self._speaks_tls:
+            services = [each for each in services if each[0] != "tls"]
         transports = [transport for transport, _name in services]
         if "tls" in transports:
             first = transports.index("tls")
