@@ -203,5 +203,13 @@ async def a_visited_network_calls_as_somebody_who_is_at_home(edge: Edge) -> bool
     return (await edge.enter(call)).is_success
 
 
+@against("border-own-users")
+async def a_trusted_partner_calls_as_one_of_our_own(edge: Edge) -> bool:
+    """The called user sees the director of its own network."""
+    boss = ("P-Asserted-Identity", "<sip:director@home1.net>")
+    await edge.enter(from_partner("sip:alice@home1.net", boss))
+    return "director" in (edge.inside.last.get("P-Asserted-Identity") or "")
+
+
 def test_the_partner_of_most_attacks_is_one_with_an_agreement() -> None:
     assert PEER.domains == (OTHER,)

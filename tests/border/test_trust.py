@@ -57,6 +57,16 @@ async def test_identity_and_wishes_for_privacy_go_to_partners_of_the_trust_domai
     assert not edge.outside.last.present(HOME_HEADERS - {"User-Agent"})
 
 
+async def test_a_call_that_a_partners_user_forwards_back_keeps_its_caller() -> None:
+    edge = Edge()
+    await edge.leave(invite("sip:zoe@home2.net", ASSERTED, call_id="forwarded"))
+    back = from_partner("sip:bob@home1.net", ASSERTED, call_id="forwarded", from_="<sip:alice@home1.net>;tag=f1")
+    assert (await edge.enter(back)).status == 200
+    assert edge.inside.last.get("P-Asserted-Identity") == ASSERTED[1]
+    await edge.enter(from_partner("sip:bob@home1.net", ASSERTED, call_id="another"))
+    assert edge.inside.last.get("P-Asserted-Identity") == "<tel:+15550100>", "whose number it is nobody here can tell"
+
+
 async def test_who_says_privacy_none_is_named_outside_the_trust_domain() -> None:
     edge = Edge()
     await edge.leave(invite("sip:x@sip.example", ASSERTED, ("Privacy", "none")))

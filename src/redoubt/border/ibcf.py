@@ -123,6 +123,8 @@ class Ibcf:
             passage = self._in(request, partner)
             self._demand_entry(request, partner, passage)
             self._trust.believe(request, partner)
+            if not (passage.is_known or self.rates.has(request, partner) or self._names_nodes(partner)):
+                self._trust.disown(request, partner)
             counted = self._counted(request, partner)
         except SipError as fault:
             partner.refused(fault.why, context.clock.now())
@@ -212,8 +214,10 @@ class Ibcf:
                 self._demand_visitor(request, partner, passage.way)
             return
         in_dialog = request.to.tag is not None
-        if not self._topology.hides and (in_dialog or (_roams(partner) and request.has("Route"))):
-            return  # without tokens partners name nodes themselves
+        if self._names_nodes(partner) and request.has("Route"):
+            return
+        if not self._topology.hides and in_dialog:
+            return
         uri = request.request_uri
         if self._context.enforces("border-route"):
             if in_dialog:
@@ -229,6 +233,11 @@ class Ibcf:
             target = self._beyond(uri, partner)
             if target is not None:
                 self._demand_transit(target, partner, _host(uri))
+
+    def _names_nodes(self, partner: Partner) -> bool:
+        """Whether it has our visitors and no tokens: they call along a Service-Route in clear."""
+        roams = partner.config.serves_visitors or bool(partner.config.visited_networks)
+        return roams and partner.is_trusted and not self._topology.hides
 
     def _demand_visitor(self, request: Request, partner: Partner, way: Way) -> None:
         """A visited network speaks for users who registered from it, along the Service-Route that they got."""
@@ -283,11 +292,6 @@ class Ibcf:
                 spoil(response, request)
 
         return guarded
-
-
-def _roams(partner: Partner) -> bool:
-    """Whether the agreement has visitors, who call along a Service-Route and are called along a Path."""
-    return partner.is_trusted and (partner.config.serves_visitors or bool(partner.config.visited_networks))
 
 
 def spoil(response: Response, request: Request) -> None:

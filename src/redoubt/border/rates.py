@@ -67,6 +67,10 @@ class Rates:
         """Calls that are counted."""
         return len(self._calls)
 
+    def has(self, request: Request, partner: Partner) -> bool:
+        """Whether a request is of a call with the partner that stands: one that it sends back, forwarded."""
+        return (partner.name, request.call_id) in self._calls
+
     def calls_with(self, partner: Partner) -> int:
         return self._of.get(partner.name, 0)
 

@@ -190,8 +190,12 @@ class Topology:
         return NameAddr(None, hidden, address.params)
 
     def inner_target(self, uri: Uri, partner: Partner) -> Uri:
-        """The node's URI that a partner sends back, any other as it is. Raises SipError 400."""
+        """The node's URI that a partner sends back, any other as it is: a dialog's that ends at another door of this
+        border has no token. Raises SipError 400.
+        """
         if self._hiding is None or not isinstance(uri, SipUri) or uri.host != self.own or uri.user is None:
+            return uri
+        if not uri.has("tokenized-by"):
             return uri
         found = self._hiding.open(Purpose.TARGET, partner.name, uri.user)
         if len(found) != 1:

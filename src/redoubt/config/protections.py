@@ -6,6 +6,7 @@ PROTECTIONS = {
     "asserted-identity": "a phone's P-Asserted-Identity is removed, its P-Preferred-Identity checked (RFC 3325)",
     "border-hiding": "names and addresses of nodes leave the network as tokens only (TS 33.203 6.4)",
     "border-identity": "a plain SIP network is not believed, and not told, who somebody is (RFC 3325, TS 24.229 4.4)",
+    "border-own-users": "a partner asserts no user of this network, but in calls that came from here (RFC 3325 5)",
     "border-privacy": "who wants to be unknown is, outside the trust domain (RFC 3323)",
     "border-probe": "hops, phrases and abilities tell nothing of what is behind the border (requirement row 78)",
     "border-rate": "a partner sends no more, and has no more calls, than its agreement says (requirement row 98)",
