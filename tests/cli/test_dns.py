@@ -91,6 +91,7 @@ def test_numbers_of_a_file_and_a_shared_key(lab: Path, tmp_path: Path) -> None:
     home, other = lab / "home" / "redoubt.toml", lab / "other" / "redoubt.toml"
     (tmp_path / "numbers").write_text("+33123 sip:bob@example.fr\n")
     (lab / "other" / "tsig").write_text("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n")
+    (lab / "other" / "tsig").chmod(0o600)
     key = ("--tsig", "lab.", str(lab / "other" / "tsig"), "--tsig-only")
     with serving(home, "--numbers", str(tmp_path / "numbers"), *key) as told:
         server = next(each for each in told["listening"] if each.startswith("udp:"))

@@ -249,6 +249,7 @@ async def test_without_servers_the_machines_are_asked_and_nothing_is_authentic()
         ({"servers": ("udp:127.0.0.1:53",), "tsig_name": "k."}, "belong together"),
         ({"servers": ("udp:127.0.0.1:53",), "tsig_name": "k.", "tsig_file": "SHORT"}, "16 octets"),
         ({"servers": ("udp:127.0.0.1:53",), "tsig_name": "k.", "tsig_file": "BAD"}, "no base64"),
+        ({"servers": ("udp:127.0.0.1:53",), "tsig_name": "k.", "tsig_file": "OPEN"}, "chmod 600"),
         ({"servers": ("tls:127.0.0.1:853",), "authority": "NONE"}, "authority"),
         ({"anchors": "NONE"}, "anchors"),
         ({"anchors": "BAD"}, "anchors"),
@@ -259,6 +260,9 @@ async def test_what_is_wrong_in_the_configuration_is_said_at_start(
 ) -> None:
     (tmp_path / "SHORT").write_text(base64.b64encode(b"short").decode())
     (tmp_path / "BAD").write_text("no such thing ***")
+    (tmp_path / "OPEN").write_text(base64.b64encode(b"x" * 32).decode())
+    for name in ("SHORT", "BAD"):
+        (tmp_path / name).chmod(0o600)
     written = {
         name: str(tmp_path / value) if name in ("tsig_file", "authority", "anchors") else value
         for name, value in more.items()

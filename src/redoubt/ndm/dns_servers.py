@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import stat
 from pathlib import Path
 
 import dns.exception
@@ -118,6 +119,8 @@ def _tsig_key(config: DnsConfig) -> dns.tsig.Key | None:
 def tsig_key(name: str, file: Path) -> dns.tsig.Key:
     """HMAC-SHA-256 with the secret in that file (RFC 8945 6). Raises ConfigError."""
     try:
+        if file.stat().st_mode & stat.S_IRWXO:
+            raise ConfigError(f"[dns] tsig-file: others may read {file}; run chmod 600 on it")
         secret = base64.b64decode(file.read_text().strip(), validate=True)
     except OSError as error:
         raise ConfigError(f"[dns] tsig-file {file}: {error.strerror}") from None
