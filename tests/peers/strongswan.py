@@ -84,8 +84,8 @@ def strongswan(
 ) -> Iterator[Strongswan]:
     """One with its files in a folder, until the end."""
     running = Strongswan(namespace, folder, changes=changes, user_space=user_space)
-    running.start()
     try:
+        running.start()
         yield running
     finally:
         running.stop()
