@@ -25,7 +25,8 @@ Attack = Callable[[Home], Awaitable[bool]]
 ATTACKS: dict[str, Attack] = {}
 # The others are in tests/diameter/test_attacks.py, tests/media/test_attacks.py, tests/border/test_attacks.py and
 # test_gm_attacks.py.
-ELSEWHERE = ("diameter-", "gm-", "media-", "border-", "dns-", "partner-")  # their attacks stand with what they protect
+# Their attacks stand with what they protect.
+ELSEWHERE = ("diameter-", "gm-", "media-", "border-", "dns-", "partner-", "challenge-elsewhere")
 HERE = [name for name in PROTECTIONS if not name.startswith(ELSEWHERE)]
 SETTINGS: dict[str, dict[str, dict[str, Any]]] = {}
 
