@@ -51,6 +51,7 @@ class Check(Event, frozen=True, kw_only=True, tag=True, gc=False):
     fault: Fault = Fault.NONE
     clause: str = ""
     advice: str = ""
+    decides: bool = True  # False: when it failed, another way was left
 
 
 class Refused(Event, frozen=True, kw_only=True, tag=True, gc=False):

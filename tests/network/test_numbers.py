@@ -6,7 +6,9 @@ from typing import Any
 
 from tests.ndm.name_server import NameServer, zone
 
+from redoubt.events import Event
 from redoubt.hss.subscriber import PrivateIdentity, Subscriber
+from redoubt.network.verdict import attempts
 from redoubt.secret import Secret
 from redoubt.sip.message import Request, Response
 
@@ -79,4 +81,7 @@ async def test_a_number_without_any_way_is_404_with_the_reason_and_forged_record
         assert (await sent(net, "tel:+4930123", None))[0] == 404
         (check,) = [each for each in net.failed() if each.rule == "ENUM knows the number"]
         assert "not authentic" in check.seen
+        (told,) = [each for each in attempts(net.events(Event), net.impu("alice")) if each.call_id == check.call_id]
+        assert "a way leads to the number" in told.verdict
+        assert "[[bgcf.routes]]" in told.advice
         assert await outside.hears_nothing()

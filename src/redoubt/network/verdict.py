@@ -69,12 +69,23 @@ def _attempt(call_id: str, evidence: list[Evidence]) -> Attempt:
     impi = next((check.impi for check in checks if check.impi), "")
     impu = next((check.impu for check in checks if check.impu), "")
     last_success = max((i for i, event in enumerate(evidence) if _is_success(event)), default=-1)
-    deciding = next((event for event in evidence[last_success + 1 :] if _is_failure(event)), None)
+    deciding = _deciding(evidence[last_success + 1 :])
     facts = _facts(deciding, evidence)
     ended = any(isinstance(event, Registered | Deregistered | CallEnded) for event in evidence)
     return Attempt(
         call_id, evidence[0].at, impi, impu, checks, deciding is None, ended=ended or deciding is not None, **facts
     )
+
+
+def _deciding(evidence: list[Evidence]) -> Evidence | None:
+    """The first failure, but for those after which another way was left, and the refusals that follow from them."""
+    before: Evidence | None = None
+    for event in evidence:
+        follows = isinstance(before, Check) and not before.decides and before.node == event.node
+        if _is_failure(event) and not (follows and isinstance(event, Refused)):
+            return event
+        before = event
+    return None
 
 
 def _is_success(event: Evidence) -> bool:
@@ -84,7 +95,7 @@ def _is_success(event: Evidence) -> bool:
 def _is_failure(event: Evidence) -> bool:
     match event:
         case Check():
-            return not event.passed
+            return not event.passed and event.decides
         case Refused() | Bug():
             return True
         case CallEnded():

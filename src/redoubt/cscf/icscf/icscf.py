@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from redoubt.config import ICscfConfig
 from redoubt.cscf.icscf.selection import candidates
+from redoubt.cscf.numbers import called_number
 from redoubt.cscf.registering import RegisterRequest, demand_core_peer, public_identity, read_register, report
 from redoubt.diameter.cx import (
     Cx,
@@ -167,6 +168,7 @@ class ICscf:
                 at=self._context.clock.now(), node=self._context.node, call_id=request.call_id, step=request.method,
                 rule=wrong.rule, passed=False, impu=identity.aor, expected="SUCCESS", seen=seen, fault=wrong.fault,
                 clause=LOCATION_CLAUSE, advice=wrong.advice,
+                decides=wrong is not _UNKNOWN_USER or not called_number(identity),  # numbers may be others' users
             )
         )  # fmt: skip
         retry = (("Retry-After", "60"),) if wrong.status == 503 else ()

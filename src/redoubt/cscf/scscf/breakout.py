@@ -14,6 +14,10 @@ from redoubt.sip.service import Context, Exchange, OnResponse, Service, forward
 from redoubt.sip.uri import SipUri, TelUri, Uri
 
 CLAUSE = "TS 24.229 5.4.3.2"
+WAYS = (
+    "`redoubt subscriber list` has this network's numbers; [dns] enum-roots says where others are found,"
+    " [[bgcf.routes]] where numbers leave"
+)
 
 
 class Breakout:
@@ -59,28 +63,26 @@ class Breakout:
         if self._bgcf:
             request.push("Route", self._bgcf)
             return await forward(self._next, request, exchange, self._context.node, on_response)
-        if self._enum is None:
-            advice = "[[bgcf.routes]] says where numbers leave this network, [dns] enum-roots where others are found"
-            self._check(request, "a way leads to the number", "", advice)
+        self._check(request, "a way leads to the number", "neither a user nor ENUM nor a route", WAYS)
         return response
 
     async def _looked_up(self, request: Request, number: str) -> SipUri | None:
         if self._enum is None or not is_international(number):
             return None
         answer = await self._enum.find(number)
-        self._check(request, "ENUM knows the number", *_told(answer))
+        self._check(request, "ENUM knows the number", *_told(answer), decides=False)
         return answer.uri
 
     def _is_own(self, uri: Uri) -> bool:
         return isinstance(uri, SipUri) and uri.host == self._realm
 
-    def _check(self, request: Request, rule: str, found: str, advice: str) -> None:
+    def _check(self, request: Request, rule: str, found: str, advice: str, decides: bool = True) -> None:
         context = self._context
         context.events.emit(
             Check(
                 at=context.clock.now(), node=context.node, call_id=request.call_id, step=request.method, rule=rule,
                 passed=not advice, impu=str(request.uri), seen=found, clause=CLAUSE, advice=advice,
-                fault=Fault.POLICY if advice else Fault.NONE,
+                fault=Fault.POLICY if advice else Fault.NONE, decides=decides,
             )
         )  # fmt: skip
 
