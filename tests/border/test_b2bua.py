@@ -145,6 +145,16 @@ async def test_a_notify_before_the_answer_to_its_subscribe_finds_the_subscriber(
     assert border.ibcf.table_sizes()["dialogs"] == 1
 
 
+async def test_a_call_that_replaces_another_names_it_as_the_other_side_knows_it() -> None:
+    border = edge()
+    out, response = await call(border)
+    known = ("Replaces", f"call-1;to-tag={response.to.tag};from-tag=f1;early-only")
+    assert (await border.leave(invite("sip:x@sip.example", known, call_id="call-2"))).status == 200
+    assert border.outside.last.get("Replaces") == f"{out.call_id};to-tag=far;from-tag={out.from_.tag};early-only"
+    unknown = ("Replaces", "call-1;to-tag=guessed;from-tag=f1")
+    assert (await border.leave(invite("sip:x@sip.example", unknown, call_id="call-3"))).status == 481
+
+
 async def test_a_subscription_that_is_refused_leaves_nothing() -> None:
     border = edge()
     border.inside.answers = lambda request: request.response(404)

@@ -17,9 +17,11 @@ from redoubt.cscf.lapses import Ends
 from redoubt.limits import B2BUA_DIALOGS, B2BUA_INVITES, DIALOG_LIFETIME_S
 from redoubt.ndm.partners import Partner
 from redoubt.sip.errors import SipError
-from redoubt.sip.fields import CONTACT, CSEQ, FROM, RACK, SUBSCRIPTION_STATE, TO
+from redoubt.sip.fields import CONTACT, CSEQ, FROM, RACK, REPLACES, SUBSCRIPTION_STATE, TO
+from redoubt.sip.grammar import change_params
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.headers.cseq import CSeq
+from redoubt.sip.headers.session import Replaces
 from redoubt.sip.message import Message, Request, Response
 from redoubt.sip.service import Context
 
@@ -123,6 +125,15 @@ class B2bua:
             return None
         return dialog
 
+    def replaced(self, side: Side, replaces: Replaces) -> Replaces:
+        """A dialog that a party of one side wants replaced, as the other side knows it (RFC 3891 3). Raises 481."""
+        dialog = self._rows.get((side, replaces.to_tag, replaces.from_tag))
+        if dialog is None or dialog.legs[side].call_id != replaces.call_id:
+            raise SipError(481, "Replaces names a dialog that the border does not know", "RFC 3891 3")
+        far = dialog.legs[side.other]
+        tags: dict[str, str | None] = {"to-tag": far.theirs.tag, "from-tag": far.ours.tag}
+        return Replaces(far.call_id, change_params(replaces.params, tags))
+
     def asks(self, side: Side, ours: str, crossing: "Crossing | None") -> None:
         """A SUBSCRIBE or REFER under way to a side, whose NOTIFY may come before its response; None: not any more."""
         if crossing is None:
@@ -176,6 +187,8 @@ class Crossing:
             self._dialog = self._within(request)
         else:
             self._near = self._asking(request)
+            if (replaces := request.first(REPLACES)) is not None:
+                request.put(REPLACES, b2bua.replaced(came, replaces))
             self._far = self._asked(request, name)
             if self._method in ("SUBSCRIBE", "REFER"):
                 b2bua.asks(came.other, self._far.ours.tag or "", self)
