@@ -16,7 +16,7 @@ check: $(STAMP)
 	$(BIN)/ruff check src tests
 	$(BIN)/mypy
 
-# The thousand seeds of the simulator; `make test` runs the first fifty.
+# The thousand seeds of one network in the simulator, and the thousand of several; `make test` runs the first of each.
 seeds: $(STAMP)
 	REDOUBT_SEEDS=1000 $(BIN)/pytest tests/lab/test_seeds.py -n 2 --dist worksteal
 

@@ -152,6 +152,16 @@ async def test_what_a_partner_sends_back_still_finds_its_node() -> None:
     assert answered.get("To") == seen.get("From"), "the partner gets back what it wrote"
 
 
+async def test_a_dialog_that_ends_at_another_door_of_this_border_passes_a_partner() -> None:
+    """Home One ends dialogs with a third network, and its own visitor's home, Home Two, is between (seed 21)."""
+    edge = Edge()
+    await edge.leave(invite("sip:zoe@home2.net", ("Record-Route", "<sip:scscf1.home1.net;lr>")))
+    (route,) = edge.outside.last.all("Record-Route")
+    target = "sip:1234abcd@ibcf.home1.net"
+    bye = from_partner(target, ("Route", route), method="BYE", to_="<sip:alice@home1.net>;tag=f1")
+    assert (await edge.enter(bye)).status == 200 and edge.inside.last.uri == target
+
+
 async def test_several_border_nodes_share_the_work() -> None:
     """What one hid the other opens: keys are shared, and nothing of a dialog is kept."""
     first, second = Edge(seed=1), Edge(seed=2)

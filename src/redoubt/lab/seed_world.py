@@ -1,16 +1,20 @@
-"""One simulated world for the seed suite: the network's functions on hosts of their own, phones on theirs.
+"""One simulated world for the seed suite: networks' functions on hosts of their own, phones on theirs.
 
 Built from the same parts as a real network; only wires and time are virtual. `disagreements` and `leftovers` say what a
 seed is judged by: that everybody agrees on who is registered, and that nothing stays behind.
 """
 
 import asyncio
+import itertools
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
+from redoubt.border.hiding_keys import new_ring, write_ring
 from redoubt.config import AccessPolicy, Config
+from redoubt.cscf.pcscf.pcscf import PCscf
+from redoubt.cscf.scscf.scscf import SCscf
 from redoubt.events import Bug, Event, EventStream
 from redoubt.hss.hss import Hss
 from redoubt.hss.keys import create_key, write_key_file
@@ -24,10 +28,13 @@ from redoubt.phone.phone import Phone
 from redoubt.sim import Network as Wire
 from redoubt.sim import at_host
 from redoubt.sip.stack import Stack
+from redoubt.transport.tls import TlsSettings
 
 EPOCH_S = 1_800_000_000.0  # wall clocks of the simulated world start here
 P_CSCF_HOST, CORE_HOST, HSS_HOST = "10.1.0.1", "10.2.0.1", "10.4.0.1"
-PARTS = (  # function groups by host
+Parts = tuple[tuple[str, tuple[str, ...]], ...]  # function groups by host
+Tree = dict[str, Any]
+PARTS: tuple[Parts, ...] = (
     ((P_CSCF_HOST, ("p-cscf", "i-cscf", "s-cscf", "hss")),),
     ((P_CSCF_HOST, ("p-cscf",)), (CORE_HOST, ("i-cscf", "s-cscf", "hss"))),
     ((P_CSCF_HOST, ("p-cscf",)), (CORE_HOST, ("i-cscf", "s-cscf")), (HSS_HOST, ("hss",))),
@@ -41,6 +48,8 @@ class Handset:
     resident: Resident
     host: str
     phone: Phone
+    p_cscf: str  # the host of that
+    visited: str  # the realm under whose roof it is
     subscribes: bool = False
     stack: Stack = field(repr=False, kw_only=True)
 
@@ -51,6 +60,11 @@ class Handset:
     @property
     def impu(self) -> str:
         return self.resident.impu
+
+    @property
+    def realm(self) -> str:
+        """Of its home network."""
+        return self.resident.realm
 
 
 @dataclass(slots=True, eq=False)
@@ -63,37 +77,84 @@ class World:
     parts: list[Network] = field(default_factory=list)
     handsets: list[Handset] = field(default_factory=list)
     bugs: list[Bug] = field(default_factory=list)
+    links: list[tuple[list[str], list[str]]] = field(default_factory=list)  # hosts with a way between that may break
 
     @classmethod
     async def build(cls, wire: Wire, phones: int, *, hosts: int, access: AccessPolicy, tracing: bool) -> Self:
         """Starts the network, on so many hosts, and opens that many phones, with IPsec where policy demands it."""
-        events = EventStream()
-        events.tracing = tracing
-        world = cls(wire, events, tempfile.TemporaryDirectory(prefix="redoubt-seed-"))
-        events.listen(world._note_bug)
-        directory = Path(world.folder.name)
-        write_key_file(directory / Config().hss.key_file, create_key(wire.randomness))
-        config = from_tree(_tree([host for host, _functions in PARTS[hosts - 1]], access))
-        for host, functions in PARTS[hosts - 1]:
-            with at_host(host):
-                part = await Network.start(
-                    config, directory, only=functions, events=events, randomness=wire.randomness, epoch_s=EPOCH_S
-                )
-                world.parts.append(part)
+        world = cls.empty(wire, tracing=tracing)
+        at = [host for host, _functions in PARTS[hosts - 1]]
+        config = await world.start_network(_tree(at, access), PARTS[hosts - 1])
+        world.links = [([inner], [outer]) for outer, inner in itertools.pairwise(at)]
         made = residents([f"user{i}" for i in range(1, phones + 1)], config.network.realm, wire.randomness)
         await world.hss.administration.add([resident.subscriber() for resident in made])
         for number, resident in enumerate(made, 1):
             host = f"10.3.{number >> 8}.{number & 255}"
-            await world._open_phone(resident, host, GmOptions() if access == "ipsec" else None)
+            await world.open_phone(resident, host, P_CSCF_HOST, GmOptions() if access == "ipsec" else None)
         return world
 
-    @property
-    def realm(self) -> str:
-        return self.parts[0].config.network.realm
+    @classmethod
+    def empty(cls, wire: Wire, *, tracing: bool) -> Self:
+        """A world without anybody."""
+        events = EventStream()
+        events.tracing = tracing
+        world = cls(wire, events, tempfile.TemporaryDirectory(prefix="redoubt-seed-"))
+        events.listen(world._note_bug)
+        return world
+
+    async def start_network(self, tree: Tree, parts: Parts, border_tls: TlsSettings | None = None) -> Config:
+        """One operator's network, whose parts are on those hosts."""
+        config = from_tree(tree)
+        directory = Path(self.folder.name) / config.network.realm
+        directory.mkdir()
+        write_key_file(directory / config.hss.key_file, create_key(self.wire.randomness))
+        if config.ibcf.listen:
+            write_ring(directory / config.ibcf.hiding_keys, new_ring(self.wire.randomness, EPOCH_S))
+        for host, functions in parts:
+            with at_host(host):
+                part = await Network.start(
+                    config, directory, only=functions, events=self.events, randomness=self.wire.randomness,
+                    epoch_s=EPOCH_S, border_tls=border_tls,
+                )  # fmt: skip
+            self.parts.append(part)
+        return config
+
+    async def open_phone(
+        self, resident: Resident, host: str, p_cscf: str, gm: GmOptions | None, visited: str = ""
+    ) -> None:
+        """A phone of that resident's, at its home or in a visited network."""
+        context = self.parts[0].context.named(resident.name)
+        with at_host(host):
+            stack = Stack(context)
+            phone = Phone(context, resident.card(), stack, f"sip:{p_cscf}:5060", gm=gm)
+            await phone.open(f"udp:{host}:5060")
+        self.handsets.append(Handset(resident, host, phone, p_cscf, visited or resident.realm, stack=stack))
 
     @property
     def hss(self) -> Hss:
-        return next(part.hss for part in self.parts if part.hss is not None)
+        """Of the first network."""
+        return self.hss_of(self.realm)
+
+    @property
+    def realm(self) -> str:
+        """Of the first network."""
+        return self.parts[0].config.network.realm
+
+    def hss_of(self, realm: str) -> Hss:
+        return next(part.hss for part in self.parts_of(realm) if part.hss is not None)
+
+    def p_cscf_of(self, realm: str) -> PCscf:
+        return next(part.p_cscf for part in self.parts_of(realm) if part.p_cscf is not None)
+
+    def s_cscf_of(self, realm: str) -> SCscf:
+        return next(part.s_cscf for part in self.parts_of(realm) if part.s_cscf is not None)
+
+    def phones_cut_off(self, some: list[Handset]) -> list[tuple[list[str], list[str]]]:
+        """These phones' ways to their P-CSCFs."""
+        return [([handset.host for handset in some], sorted({handset.p_cscf for handset in some}))]
+
+    def parts_of(self, realm: str) -> list[Network]:
+        return [part for part in self.parts if part.config.network.realm == realm]
 
     async def close(self) -> None:
         """Everything stops at once."""
@@ -111,9 +172,8 @@ class World:
     async def views(self, handset: Handset) -> dict[str, bool]:
         """Who holds this user for registered."""
         now, impu = asyncio.get_running_loop().time(), handset.impu
-        p_cscf = next(part.p_cscf for part in self.parts if part.p_cscf is not None)
-        s_cscf = next(part.s_cscf for part in self.parts if part.s_cscf is not None)
-        assignment = (await self.hss.administration.show(handset.resident.impi)).assignment
+        p_cscf, s_cscf = self.p_cscf_of(handset.visited), self.s_cscf_of(handset.realm)
+        assignment = (await self.hss_of(handset.realm).administration.show(handset.resident.impi)).assignment
         return {
             "phone": handset.phone.registration.holds,
             "p-cscf": any(not b.is_ending and b.expires_at > now for b in p_cscf.bindings.of_impu(impu)),
@@ -125,8 +185,9 @@ class World:
         """Entries of tables that are not empty: functions' and phones'."""
         sizes: dict[str, int] = {}
         for part in self.parts:
-            sizes |= part.table_sizes()
-            sizes[f"tasks of {', '.join(sorted(part.only))}"] = len(part.context.tasks)
+            realm = part.config.network.realm
+            sizes |= {f"{realm} {name}": size for name, size in part.table_sizes().items()}
+            sizes[f"{realm} tasks of {', '.join(sorted(part.only))}"] = len(part.context.tasks)
         for handset in self.handsets:
             sizes[f"{handset.name} client transactions"] = handset.stack.client_transactions
             sizes[f"{handset.name} server transactions"] = handset.stack.server_transactions
@@ -140,21 +201,13 @@ class World:
         if isinstance(event, Bug):
             self.bugs.append(event)
 
-    async def _open_phone(self, resident: Resident, host: str, gm: GmOptions | None) -> None:
-        context = self.parts[0].context.named(resident.name)
-        with at_host(host):
-            stack = Stack(context)
-            phone = Phone(context, resident.card(), stack, f"sip:{P_CSCF_HOST}:5060", gm=gm)
-            await phone.open(f"udp:{host}:5060")
-        self.handsets.append(Handset(resident, host, phone, stack=stack))
-
 
 def open_calls(phone: Phone) -> list[Call]:
     """The calls of a phone that are not over."""
     return [owner for owner in phone.line.dialogs.values() if isinstance(owner, Call)]
 
 
-def _tree(hosts: list[str], access_policy: AccessPolicy) -> dict[str, dict[str, Any]]:
+def _tree(hosts: list[str], access_policy: AccessPolicy) -> Tree:
     """Everything listens on UDP, and on TCP for what a datagram can't hold (RFC 3261 18.1.1)."""
 
     def at(host: str, port: int) -> list[str]:

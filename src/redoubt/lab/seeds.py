@@ -1,21 +1,25 @@
-"""The seed suite: a whole network and its phones under loss, duplication, reordering and cuts, replayed by a number.
+"""The seed suite: whole networks and their phones under loss, duplication, reordering and cuts, replayed by a number.
 
 `run_seed(n)` lives through one story in virtual time and judges it: every registration and call ends as it must, no
-request hangs, phone, P-CSCF, S-CSCF and HSS agree on who is registered, and every table returns to nothing. A failing
-seed's message tells what went wrong and the last events of that call; `python -m redoubt.lab.seeds N` replays it.
+request hangs, phone, P-CSCF, S-CSCF and HSS agree on who is registered, and every table returns to nothing.
+`run_operators(n)` does it with several operators, whose users roam and call each other, and between whom the ways break
+and heal. A failing seed's message tells what went wrong and the last events of that call; `python -m redoubt.lab.seeds
+N` replays it, or `operators-N`.
 """
 
 import asyncio
 import random
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import msgspec
 
 from redoubt.config import AccessPolicy
 from redoubt.events import Event, MessageSeen
+from redoubt.lab.seed_operators import build_operators
 from redoubt.lab.seed_story import SeedFailed, Story, deregisters, is_deregistered, registers
-from redoubt.lab.seed_world import CORE_HOST, EPOCH_S, HSS_HOST, P_CSCF_HOST, World
+from redoubt.lab.seed_world import EPOCH_S, World
 from redoubt.sim import Network as Wire
 from redoubt.sim import run
 
@@ -33,29 +37,44 @@ class Outcome:
     """What one seed held."""
 
     seed: int
-    hosts: int  # on which the network's functions are
+    hosts: int  # on which the networks' functions are
     cut: bool  # the network was partitioned for a while
     virtual_s: float
     acts: dict[str, int] = field(default_factory=dict)
 
 
 def run_seed(seed: int, loss: float = 0.1, *, tracing: bool = False) -> Outcome:
-    """Runs one seed. Raises SeedFailed, or what the simulator found, with the seed and the last events."""
-    rng = random.Random(f"story {seed}")
+    """One network. Raises SeedFailed, or what the simulator found, with the seed and the last events."""
+
+    async def build(wire: Wire, rng: random.Random) -> World:
+        phones, hosts = rng.randint(*PHONES), HOSTS[seed % len(HOSTS)]
+        return await World.build(wire, phones, hosts=hosts, access=access_of(seed), tracing=tracing)
+
+    return _run(f"story {seed}", seed, loss, build, cut=seed % 5 == 4)
+
+
+def run_operators(seed: int, loss: float = 0.05, *, tracing: bool = False) -> Outcome:
+    """Two or three, whose borders are cut off from each other for a while. Raises what `run_seed` raises."""
+
+    async def build(wire: Wire, rng: random.Random) -> World:
+        count, apart = 2 + seed % 2, seed % 4 < 2
+        return await build_operators(wire, rng, count, apart=apart, access=access_of(seed), tracing=tracing)
+
+    return _run(f"operators {seed}", seed, loss, build, cut=True)
+
+
+def _run(
+    name: str, seed: int, loss: float, build: Callable[[Wire, random.Random], Awaitable[World]], *, cut: bool
+) -> Outcome:
+    rng = random.Random(name)
     wire = Wire(seed, loss=loss, duplicate=rng.choice((0.0, 0.02, 0.1)), reorder=rng.choice((0.0, 0.05, 0.2)))
     worlds: list[World] = []
 
     async def story(wire: Wire) -> Outcome:
-        world = await World.build(
-            wire,
-            rng.randint(*PHONES),
-            hosts=HOSTS[seed % len(HOSTS)],
-            access=access_of(seed),
-            tracing=tracing,
-        )
+        world = await build(wire, rng)
         worlds.append(world)
         try:
-            return await _lived(world, rng, seed)
+            return await _lived(world, rng, seed, cut=cut)
         finally:
             await world.close()
 
@@ -86,9 +105,8 @@ class _Teller:
             raise failure from None
 
 
-async def _lived(world: World, rng: random.Random, seed: int) -> Outcome:
+async def _lived(world: World, rng: random.Random, seed: int, *, cut: bool) -> Outcome:
     told = Story(world, rng)
-    cut = seed % 5 == 4
     for handset in world.handsets:
         handset.subscribes = rng.random() < 0.5
     await told.everybody(registers, world.handsets)
@@ -108,13 +126,8 @@ async def _cut(told: Story) -> None:
     """A partition that heals: acts may fail and must not hang; after registering anew all is well."""
     world, rng = told.world, told.random
     told.lenient = True
-    some = rng.sample([handset.host for handset in world.handsets], rng.randint(1, len(world.handsets)))
-    sides = [(some, P_CSCF_HOST)]
-    if len(world.parts) > 1:
-        sides.append(([CORE_HOST], P_CSCF_HOST))
-    if len(world.parts) > 2:
-        sides.append(([HSS_HOST], CORE_HOST))
-    one, other = rng.choice(sides)
+    some = rng.sample(world.handsets, rng.randint(1, len(world.handsets)))
+    one, other = rng.choice([*world.phones_cut_off(some), *world.links])
 
     async def partition() -> None:
         await told.pause(0, 30)
@@ -177,4 +190,5 @@ def _line(event: Event) -> str:
 
 if __name__ == "__main__":
     for argument in sys.argv[1:]:
-        print(run_seed(int(argument), tracing=True))
+        kind, _, number = argument.rpartition("-")
+        print((run_operators if kind else run_seed)(int(number), tracing=True))
