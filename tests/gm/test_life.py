@@ -251,6 +251,19 @@ TestLife = Life.TestCase
 TestLife.settings = settings(max_examples=50, stateful_step_count=50, deadline=None)
 
 
+def test_what_registers_on_a_set_that_was_to_close_outlives_the_process() -> None:
+    """A REGISTER crosses the end of a challenged de-registration (found by the machine above)."""
+    life = Life()
+    life.start()
+    life.a_phone_or_somebody_else_begins_without_protection(PHONES[0], ADDRESSES[0])
+    life.a_packet_comes(0)
+    life.an_authentication_ends_a_registration(0)
+    life.a_200_registers(0, "x", 60)
+    life.the_process_dies_and_another_goes_on()
+    assert life.live(State.IN_USE)
+    life.teardown()
+
+
 def test_a_day_of_re_registrations_leaks_no_set_and_lacks_none() -> None:
     """Requirement of the soak: phones that re-register all day, some answers lost, some phones restarted."""
     loop, chance = SimLoop(Network(2)), random.Random(2)

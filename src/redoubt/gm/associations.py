@@ -132,6 +132,8 @@ class Associations:
         lasting = [each for each in phone.sets if each.state in CONFIRMED]
         if not lasting and carrier.state is State.CLOSING:
             lasting = [carrier]
+            if not carrier.rank:  # its authentication ended a registration, and now it carries one
+                self._succeeded(carrier)
         if not lasting or carrier.state not in _REGISTERED_ON:
             return False
         phone.registered[impu] = now + expires_s + GRACE_S
@@ -245,8 +247,7 @@ class Associations:
         until = self._granted(phone)
         if carrier.vouched:
             until = max([until, *(each.ends_at for each in phone.sets if each.state in CONFIRMED)])
-        self._ranks += 1
-        carrier.rank = self._ranks
+        self._succeeded(carrier)
         self._apply(carrier, Event.AUTHENTICATED, until)
         if not carrier.vouched:
             for each in list(phone.sets):
@@ -257,6 +258,10 @@ class Associations:
                 if each is not carrier and each.state in CONFIRMED and each.rank > carrier.over_rank:
                     self._apply(each, Event.SUPERSEDED)
         self._settle(phone)
+
+    def _succeeded(self, carrier: AssociationSet) -> None:
+        self._ranks += 1
+        carrier.rank = self._ranks
 
     def _granted(self, phone: Phone) -> float:
         return max(phone.registered.values())
