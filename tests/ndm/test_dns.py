@@ -14,6 +14,7 @@ import pytest
 import trustme
 from tests.ndm.name_server import NameServer, reply, zone
 
+from redoubt import limits
 from redoubt.config.base import ConfigError
 from redoubt.config.interconnect import DnsConfig
 from redoubt.events import EventStream, Notice
@@ -90,6 +91,14 @@ async def test_what_is_too_long_for_udp_comes_by_tcp() -> None:
         server.close()
 
 
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenth of the usual patience, for what waits in vain."""
+    for name in ("DNS_TRY_S", "DNS_SERVER_S"):
+        monkeypatch.setattr(limits, name, getattr(limits, name) / 10)
+
+
+@pytest.mark.usefixtures("impatient")
 async def test_a_server_that_fails_is_followed_by_the_next_and_none_left_is_no_answer() -> None:
     broken = await NameServer.open(lambda query: b"\0" * 12)
     works = await NameServer.open(zone(HOME))
@@ -134,6 +143,7 @@ async def test_port_identifier_and_spelling_are_drawn_for_each_question() -> Non
         server.close()
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_an_answer_that_spells_the_name_otherwise_does_not_count_and_the_question_goes_by_tcp() -> None:
     def lowered(query: Any) -> Any:
         answer = reply(query)
@@ -166,6 +176,7 @@ async def test_the_word_of_a_server_that_others_could_have_changed_is_not_believ
 KEY = dns.tsig.Key("partner.", b"0123456789abcdef0123456789abcdef", dns.tsig.HMAC_SHA256)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_behind_a_shared_key_the_servers_word_counts_and_an_unsigned_answer_does_not() -> None:
     server = await NameServer.open(zone(HOME, flags=dns.flags.AD), keyring=KEY)
     asking, stranger = client(server, key=KEY), client(server, key=dns.tsig.Key("partner.", b"x" * 32))
@@ -272,6 +283,7 @@ async def test_what_is_wrong_in_the_configuration_is_said_at_start(
 
 
 @pytest.mark.parametrize("junk", [b"\xc0\x0c" * 40, bytes(range(256)) * 4, b"\0\x01" * 30])
+@pytest.mark.usefixtures("impatient")
 async def test_junk_in_an_answer_harms_nobody(junk: bytes) -> None:
     server = await NameServer.open(lambda query: query.id.to_bytes(2, "big") + b"\x81\x80\0\x01\0\x01\0\0\0\0" + junk)
     asking = client(server)

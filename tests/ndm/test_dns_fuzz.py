@@ -57,7 +57,7 @@ def test_no_changed_answer_is_authentic_unless_it_says_the_same(name: str, kind:
         asking = Asking(context, NameServer("udp", "192.0.2.53", 53), validates=True)
         validator = Validator(clock, anchors_of(PARENT, "example.org"))
         assert await validator.is_authentic(await asks(query.question[0].name, kind), asks)
-        for _ in range(1_500):
+        for _ in range(500):
             other = changed(wire, chance)
             message = asking._read(query, other)
             if message is None:
