@@ -6,7 +6,8 @@ import click
 
 from redoubt.cli.output import console, errors, fail, json_option, print_json, run, says_what_went_wrong
 from redoubt.cli.trace_files import Recording, keys_option, pcap_option
-from redoubt.lab.demo import demo
+from redoubt.lab.demo import Verdict, demo
+from redoubt.lab.demo_interconnect import demo_interconnect
 from redoubt.network.run import Network
 from redoubt.network.tracing import trace
 
@@ -16,19 +17,29 @@ Examples:
   redoubt demo | less -R             a ladder in plain characters
   redoubt demo --json                the verdict only
   redoubt demo --pcap demo.pcapng    all of it for Wireshark, decrypted
+  redoubt demo interconnect          several operators that roam and peer
+"""
+INTERCONNECT_EXAMPLES = """\b
+Examples:
+  redoubt demo interconnect               with root: network namespaces, and security gateways if strongSwan is here
+  redoubt demo interconnect --loopback    without them, as without root
+  redoubt demo interconnect --json | jq '.wires[] | {act, wire, messages, keys}'
 """
 
 
-@click.command(epilog=EXAMPLES)
+@click.group(epilog=EXAMPLES, invoke_without_command=True)
 @pcap_option
 @keys_option
 @json_option
+@click.pass_context
 @says_what_went_wrong
-def command(pcap: str | None, keys: str | None, as_json: bool) -> None:
+def command(context: click.Context, pcap: str | None, keys: str | None, as_json: bool) -> None:
     """Start a network on loopback, register two phones, place a call, take it down, and show every message.
 
     Beside each step stands what it proved. Ends with a verdict; exit status 0 if every claim held.
     """
+    if context.invoked_subcommand is not None:
+        return
     if pcap == "-":
         fail("--pcap -: standard output is taken by the demo itself; name a file", as_json, 2)
     with Recording(pcap or "", keys or "") as recording:
@@ -40,8 +51,33 @@ def command(pcap: str | None, keys: str | None, as_json: bool) -> None:
 
         verdict = run(demo(None if as_json else console, watcher=record if pcap or keys else None))
     if as_json:
-        claims = [{"claim": text, "held": held} for text, held in verdict.claims]
-        print_json({"passed": verdict.passed, "messages": verdict.messages, "claims": claims})
+        print_json(_told(verdict))
     elif pcap or keys:
         errors.print(recording.sentence(), markup=False, highlight=False)
     sys.exit(verdict.exit_status)
+
+
+@command.command(epilog=INTERCONNECT_EXAMPLES)
+@click.option("--loopback", is_flag=True, help="Stay on loopback addresses, even with root.")
+@json_option
+@says_what_went_wrong
+def interconnect(loopback: bool, as_json: bool) -> None:
+    """Operators that roam and peer: over the bare Internet, by TLS between borders, by a hub, by security gateways.
+
+    Everything on each wire is kept. Beside the ladders stands what an eavesdropper there has learned: messages, who
+    calls whom, names of nodes, keys of phones. Ends with a verdict; exit status 0 if every claim held.
+    """
+    outcome = run(demo_interconnect(None if as_json else console, namespaces=False if loopback else None))
+    if as_json:
+        wires = [
+            {"act": act, "wire": found.link, "octets": found.octets, "messages": found.messages,
+             "identities": found.identities, "nodes": found.nodes, "keys": found.keys, "packets": found.packets}
+            for act, found in outcome.findings
+        ]  # fmt: skip
+        print_json({**_told(outcome.verdict), "where": outcome.where, "left_out": outcome.left_out, "wires": wires})
+    sys.exit(outcome.verdict.exit_status)
+
+
+def _told(verdict: Verdict) -> dict[str, object]:
+    claims = [{"claim": text, "held": held} for text, held in verdict.claims]
+    return {"passed": verdict.passed, "messages": verdict.messages, "claims": claims}
