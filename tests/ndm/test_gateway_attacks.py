@@ -14,6 +14,8 @@ from redoubt.config.interconnect import GatewayConfig
 from redoubt.events import EventStream
 from redoubt.ndm.gateways import Gateways
 from redoubt.ndm.vici import Vici
+from redoubt.sim import Network
+from redoubt.sim.loop import SimLoop
 from redoubt.sip.service import Context
 from redoubt.sources import Clock, SystemRandomness
 
@@ -320,6 +322,6 @@ def test_a_weak_or_incomplete_gateway_is_refused_with_what_to_write(options: dic
         "name": NAME, "remote": "192.0.2.2", "remote_networks": ("10.2.0.0/16",), "local_networks": ("10.1.0.0/16",),
         "authentication": "psk", "secret_file": "psk",
     }  # fmt: skip
-    context = Context("border", EventStream(), Clock(asyncio.new_event_loop()), SystemRandomness())
+    context = Context("border", EventStream(), Clock(SimLoop(Network(1))), SystemRandomness())
     with pytest.raises(ConfigError, match=wrong):
         Gateways(context, [GatewayConfig(**{**usual, **options})])

@@ -1,13 +1,13 @@
 """Whose a domain and a flow is, by agreement and by what secures the flow (TS 33.203 6.5, RFC 5922 7)."""
 
-import asyncio
-
 import pytest
 
 from redoubt.config.base import ConfigError
 from redoubt.config.interconnect import PartnerConfig
 from redoubt.events import EventStream
 from redoubt.ndm.partners import Partners
+from redoubt.sim import Network
+from redoubt.sim.loop import SimLoop
 from redoubt.sip.service import Context
 from redoubt.sources import Clock, SeededRandomness
 from redoubt.transport.flow import Clear, Flow, Security, TlsPeer, Zone
@@ -23,7 +23,7 @@ TUNNEL = PartnerConfig(
 
 
 def partners(*agreements: PartnerConfig, standing: tuple[str, ...] = ()) -> Partners:
-    context = Context("ibcf", EventStream(), Clock(asyncio.new_event_loop()), SeededRandomness(1))
+    context = Context("ibcf", EventStream(), Clock(SimLoop(Network(1))), SeededRandomness(1))
     return Partners(context, agreements or (BETA, HUB, PLAIN, TUNNEL), lambda name: name in standing)
 
 

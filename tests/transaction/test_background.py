@@ -13,6 +13,7 @@ async def test_work_that_had_not_begun_ends_with_its_context_without_a_warning()
     async def work() -> None:
         done.append("begun")
 
+    gc.collect()  # what other tests left
     surroundings = context("a")
     surroundings.named("b").start(work())
     with warnings.catch_warnings(record=True) as warned:
