@@ -13,7 +13,7 @@ from weakref import WeakValueDictionary
 from msgspec.structs import replace
 
 from redoubt.border.topology import Way, entries_of
-from redoubt.cscf.lapses import Ends
+from redoubt.cscf.lapses import Ends, is_gone
 from redoubt.limits import B2BUA_DIALOGS, B2BUA_INVITES, DIALOG_LIFETIME_S
 from redoubt.ndm.partners import Partner
 from redoubt.sip.errors import SipError
@@ -310,7 +310,7 @@ class Crossing:
             far.target = target
         is_last = self._is_last or self._method == "BYE"
         ended = is_last and response.is_final and response.status not in (401, 407)
-        if ended or response.status in (408, 481):
+        if ended or is_gone(self._method, response.status):
             self._b2bua.end(dialog)
 
 

@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from redoubt.cscf.lapses import Ends
+from redoubt.cscf.lapses import Ends, is_gone
 from redoubt.limits import DIALOG_LIFETIME_S, RETRY_AFTER_S
 from redoubt.ndm.partners import Partner
 from redoubt.sip.errors import SipError
@@ -17,8 +17,6 @@ from redoubt.sip.service import Context
 from redoubt.sip.uri import OtherUri
 
 CLAUSE = "RFC 7339 5.10.1"
-LOST = frozenset((408, 481))  # the call is gone (RFC 3261 12.2.1.2)
-
 
 # How far beyond its rate a partner's requests of a kind go, as a part of that rate.
 INITIAL, IN_DIALOG, EMERGENCY = 0.0, 0.25, 1.0
@@ -118,7 +116,8 @@ class Rates:
         ends = request.method == "BYE"
 
         def heard(response: Response) -> None:
-            if response.status in LOST or (ends and response.is_success):
+            over = ends and response.is_final and response.status not in (401, 407)
+            if over or is_gone(request.method, response.status):
                 self._over(call)
             elif response.is_success:
                 self._live(call, response)

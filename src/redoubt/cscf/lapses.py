@@ -121,3 +121,13 @@ class Ends(Generic[T]):
             self._ended(item)
         if self._lapses:
             self._alarm.set(self._lapses.next_at)
+
+
+UNTOLD = frozenset(("UPDATE", "INFO", "PRACK", "MESSAGE", "OPTIONS"))
+
+
+def is_gone(method: str, status: int) -> bool:
+    """Whether a response to a request inside a dialog says that the dialog is gone (RFC 3261 12.2.1.2). A 408 does not
+    where its sender is never told of it (RFC 4320 4.2), and goes on.
+    """
+    return status == 481 or (status == 408 and method not in UNTOLD)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from redoubt.cscf.lapses import Ends
+from redoubt.cscf.lapses import Ends, is_gone
 from redoubt.cscf.pcscf.bindings import Binding
 from redoubt.limits import DIALOG_LIFETIME_S, DIALOGS_PER_PHONE
 from redoubt.sip.errors import SipError
@@ -93,7 +93,7 @@ class Dialogs:
 
     def ended_by(self, dialog: Dialog, request: Request, response: Response) -> None:
         """Looks whether a request inside the dialog was its last (RFC 3261 15, 12.2.1.2; RFC 6665 4.4.1)."""
-        gone = response.status in (408, 481)
+        gone = is_gone(request.method, response.status)
         last = response.is_success and (request.method == "BYE" or _is_last_notify(request))
         if gone or last:
             self.remove(dialog)
