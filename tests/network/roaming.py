@@ -35,8 +35,8 @@ def card_of(name: str, home: Operator) -> PhoneIdentity:
     return PhoneIdentity(f"{name}@{home.realm}", (f"sip:{name}@{home.realm}",), home.realm, card)
 
 
-async def phone_at(visited: Operator, name: str, home: Operator, **options: Any) -> Phone:
-    """A phone with a card of `home` under the roof of `visited`, not registered yet."""
+async def phone_at(visited: Operator, name: str, home: Operator, own: str = "", **options: Any) -> Phone:
+    """A phone with a card of `home` under the roof of `visited`, at its own address, not registered yet."""
     clock = Clock(asyncio.get_running_loop())
     context = Context(f"ue-{name}", EventStream(), clock, SeededRandomness(home.number * 10 + len(name)))
     network = visited.net.network
@@ -46,7 +46,7 @@ async def phone_at(visited: Operator, name: str, home: Operator, **options: Any)
         gm=GmOptions(port=network.tunnel_address[1]), **{"renews": False, **options},
     )  # fmt: skip
     phone.registration.attempts = 1
-    await phone.open(f"udp:127.{visited.number}.0.9:0")
+    await phone.open(f"udp:{own or f'127.{visited.number}.0.9'}:0")
     visited.net.clients.append(_Closing(phone))  # type: ignore[arg-type]
     return phone
 

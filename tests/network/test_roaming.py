@@ -70,6 +70,17 @@ async def test_a_phone_registers_abroad_is_called_calls_and_deregisters(tmp_path
         unbroken(home, visited)
 
 
+async def test_a_phone_on_the_host_of_a_node_registers_abroad_as_any_other(tmp_path: Path) -> None:
+    """As in a lab on one machine: the phone finds its own Contact in the 200."""
+    home, visited = roaming_pair(tmp_path)
+    async with running(home, visited):
+        alice, carol = await phone_at(visited, "alice", home, "127.2.0.2"), await registered_at(home, "carol", home)
+        assert (await alice.register(3600)).registered
+        await talk(carol, alice)
+        await talk(alice, carol)
+        unbroken(home, visited)
+
+
 async def test_the_home_network_deregisters_and_phone_and_visited_network_hear_of_it(tmp_path: Path) -> None:
     """TS 24.229 5.4.1.5, 5.2.5.2: reg-event crosses the border to the phone and to the visited P-CSCF."""
     home, visited = roaming_pair(tmp_path)

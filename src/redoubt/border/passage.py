@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from redoubt.border.topology import Topology, Way, entries_of
 from redoubt.border.trust import ANONYMOUS, Wishes
 from redoubt.ndm.partners import Partner
-from redoubt.sip.fields import FROM, P_ASSOCIATED_URI, ROUTE, TO
+from redoubt.sip.fields import CONTACT, FROM, P_ASSOCIATED_URI, ROUTE, TO
 from redoubt.sip.headers.addresses import STAR, NameAddr, parse_contact
 from redoubt.sip.message import Message, Request, Response
-from redoubt.sip.uri import SipUri
+from redoubt.sip.uri import SipUri, is_ip_address
 
 # Where an address may be a node's.
 ADDRESSES = frozenset(
@@ -165,12 +165,16 @@ def opened_way(request: Request, topology: Topology, partner: Partner) -> Way | 
     return way
 
 
-def hide_targets(message: Message, topology: Topology, partner: Partner, contact: bool) -> None:
+def hide_targets(message: Request | Response, topology: Topology, partner: Partner, contact: bool) -> None:
     """Addresses of nodes where a user's would stand: an S-CSCF that notifies, a P-CSCF that watches.
 
-    With `contact` that of the user's own device too, since the user wants it so (RFC 3323 5.1).
+    With `contact` that of the user's own device too, since the user wants it so (RFC 3323 5.1). An IP address that is
+    registered is a phone's, even where it is on a node's host, as in a lab: it must know its own in the 200.
     """
+    registers = _registers_addresses(message)
     for name in message.present(ADDRESSES):
+        if registers and name == "Contact":
+            continue
         always = contact and name == "Contact"
         if not always and not any(topology.may_name_node(line) for line in message.all(name)):
             continue
@@ -179,12 +183,19 @@ def hide_targets(message: Message, topology: Topology, partner: Partner, contact
             address = parse_contact(entry)
             shown.append(str(topology.outer_target(address, partner, always)) if address is not STAR else entry)
         message.replace(name, shown)
-    _sweep(message, topology)
+    _sweep(message, topology, ELSEWHERE | {"Contact"} if registers else ELSEWHERE)
 
 
-def _sweep(message: Message, topology: Topology) -> None:
+def _registers_addresses(message: Request | Response) -> bool:
+    if message.cseq.method != "REGISTER" or not (isinstance(message, Request) or message.is_success):
+        return False
+    uris = [one.uri for one in message.every(CONTACT) if one is not STAR]
+    return all(isinstance(uri, SipUri) and is_ip_address(uri.host) for uri in uris)
+
+
+def _sweep(message: Message, topology: Topology, but_for: frozenset[str]) -> None:
     """What names a node elsewhere, as the text of a Reason or a server of tones, is nothing that a partner needs."""
-    names = message.others(ELSEWHERE)
+    names = message.others(but_for)
     if topology.may_name_node("\n".join([line for name in names for line in message.all(name)])):
         for name in names:
             lines = message.all(name)
