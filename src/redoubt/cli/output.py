@@ -25,10 +25,11 @@ PIPE_WIDTH = 4096  # a pipe or a file has no width: nothing is folded there, so 
 
 
 def _console(stderr: bool) -> Console:
-    terminal = (sys.stderr if stderr else sys.stdout).isatty()
-    if terminal:
-        return Console(stderr=stderr, highlight=False)
-    return Console(stderr=stderr, highlight=False, width=PIPE_WIDTH, height=25)  # a width alone loses to TERM=dumb
+    """`:AB:` is part of a fingerprint and no picture."""
+    if (sys.stderr if stderr else sys.stdout).isatty():
+        return Console(stderr=stderr, highlight=False, emoji=False)
+    # a width alone loses to TERM=dumb
+    return Console(stderr=stderr, highlight=False, emoji=False, width=PIPE_WIDTH, height=25)
 
 
 console = _console(stderr=False)
