@@ -181,3 +181,14 @@ async def test_the_3gpp_profile_becomes_plain_sip() -> None:
     assert out.get("Supported") == "timer"
     assert not out.has("Accept-Contact") and not out.has("P-Early-Media")
     assert b"qos" not in out.body and b"a=sendrecv" in out.body
+
+
+async def test_a_late_ack_finds_its_invite_after_many_that_were_refused() -> None:
+    """While the ACK to a 200 is lost on its way, re-INVITEs get 500 and come again (RFC 3261 14.2; seed 101)."""
+    border = edge()
+    _out, response = await call(border)
+    border.outside.answers = lambda request: request.response(500)
+    for number in range(2, 40):
+        assert (await border.leave(alices(response, "INVITE", str(number)))).status == 500
+    await border.acknowledge(alices(response, "ACK", "1"))
+    assert border.outside.last.method == "ACK" and border.outside.last.cseq.number == 1

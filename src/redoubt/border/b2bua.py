@@ -60,7 +60,8 @@ class Leg:
         if method == "ACK":
             return self.numbers.get(theirs, self.sent)
         self.sent += 1
-        self.remember(theirs)
+        if method == "INVITE":
+            self.remember(theirs)
         return self.sent
 
     def remember(self, theirs: int) -> None:
@@ -183,6 +184,7 @@ class Crossing:
         self.is_known = False
         self.way: Way | None = None
         self._is_last = False
+        self._number = 0
         if request.to.tag is not None:
             self._dialog = self._within(request)
         else:
@@ -288,6 +290,7 @@ class Crossing:
         if dialog is None or dialog.partner is not self.partner:
             raise SipError(481, f"{self.partner.name}: a request in a dialog that is not known here", CLAUSE)
         near, far = dialog.legs[self._came], dialog.legs[self._came.other]
+        self._number = request.cseq.number
         if self._method in REFRESHING and (target := _target(request)):
             near.target = target
         number = far.next_number(request.cseq.number, self._method)
@@ -308,6 +311,8 @@ class Crossing:
         far = dialog.legs[self._came.other]
         if response.is_success and self._method in REFRESHING and target:
             far.target = target
+        if self._method == "INVITE" and response.status >= 300:  # whose ACK is of one hop: others' places are not taken
+            far.numbers.pop(self._number, None)
         is_last = self._is_last or self._method == "BYE"
         ended = is_last and response.is_final and response.status not in (401, 407)
         if ended or is_gone(self._method, response.status):

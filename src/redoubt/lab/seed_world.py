@@ -15,7 +15,7 @@ from redoubt.border.hiding_keys import new_ring, write_ring
 from redoubt.config import AccessPolicy, Config
 from redoubt.cscf.pcscf.pcscf import PCscf
 from redoubt.cscf.scscf.scscf import SCscf
-from redoubt.events import Bug, Event, EventStream
+from redoubt.events import Bug, Event, EventStream, Registered
 from redoubt.hss.hss import Hss
 from redoubt.hss.keys import create_key, write_key_file
 from redoubt.hss.records import RegistrationState
@@ -180,6 +180,15 @@ class World:
             "s-cscf": bool(s_cscf.registrations.contacts(impu, now)),
             "hss": any(one.state is RegistrationState.REGISTERED for one in assignment.sets),
         }
+
+    def now(self) -> float:
+        """By the wall clocks of this world."""
+        return self.parts[0].context.clock.now()
+
+    def registered_since(self, handset: Handset, at: float) -> bool:
+        """Whether a registration of the handset's succeeded after that time."""
+        found = [event for event in self.events.recent if isinstance(event, Registered)]
+        return any(event.impu == handset.impu and event.at > at for event in found)
 
     def leftovers(self) -> dict[str, int]:
         """Entries of tables that are not empty: functions' and phones'."""

@@ -54,7 +54,7 @@ def run_seed(seed: int, loss: float = 0.1, *, tracing: bool = False) -> Outcome:
     return _run(f"story {seed}", seed, loss, build, cut=seed % 5 == 4)
 
 
-def run_operators(seed: int, loss: float = 0.05, *, tracing: bool = False) -> Outcome:
+def run_operators(seed: int, loss: float = 0.03, *, tracing: bool = False) -> Outcome:
     """Two or three, whose borders are cut off from each other for a while. Raises what `run_seed` raises."""
 
     async def build(wire: Wire, rng: random.Random) -> World:
