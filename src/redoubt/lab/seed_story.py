@@ -185,7 +185,8 @@ async def is_deregistered(story: Story, one: Handset, other: Handset) -> None:
         views = await story.world.views(one)
         # A renewal that was under way when the network deregistered is a new registration.
         renewed = all(views.values()) and story.world.registered_since(one, began)
-        story.expect(renewed or not any(views.values()), f"{one.name} was deregistered by the network, but {views}", one.impu)
+        why = f"{one.name} was deregistered by the network, but {views}"
+        story.expect(renewed or not any(views.values()), why, one.impu)
     await registers(story, one, other)
 
 
