@@ -20,7 +20,7 @@ VERBS = {
     "dns": "Serve this operator's zones in a lab, signed; find names and numbers as this network does.",
     "subscriber": "Add, show, list, import and remove subscribers.",
     "ue": "A test phone with a software ISIM: register, call, answer, message, deregister.",
-    "demo": "Start a network, register two phones, place a call, and show every message.",
+    "demo": "Start a network, register two phones, call, show every message; or several operators that interconnect.",
     "bench": "Measure registrations, calls and messages: CPU, rate, latency, memory.",
 }
 
