@@ -20,6 +20,7 @@ from redoubt.sip.fields import WWW_AUTHENTICATE
 from .calls import call, pair
 from .client import Client
 from .home import Home, home
+from .registrar import registrar
 
 Attack = Callable[[Home], Awaitable[bool]]
 ATTACKS: dict[str, Attack] = {}
@@ -149,6 +150,22 @@ async def phone_says_that_it_is_protected(net: Home) -> bool:
     thief = await net.phone("alice")
     claim = thief.empty_credentials().with_param("integrity-protected", "yes")
     return (await thief.ask(thief.register(claim))).status == 200
+
+
+@against("home-known")
+async def a_phone_brings_its_own_home_network(net: Home) -> bool:
+    """It registers with a registrar of its own, which says that it is Alice; and so it calls Bob."""
+    bob, mallory = await net.registered("bob"), await net.phone("mallory")
+    register = mallory.register(impu=net.impu("alice"))
+    async with registrar(("P-Associated-URI", f"<{net.impu('alice')}>")) as (host, port):
+        register.uri = f"sip:{host}:{port}"
+        answer = await mallory.ask(register)
+        mallory.send(mallory.make("MESSAGE", bob.card.impu))
+        try:
+            received = await bob.request("MESSAGE", 0.6)
+        except TimeoutError:
+            return False
+    return answer.status == 200 and net.impu("alice") in (received.get("P-Asserted-Identity") or "")
 
 
 @against("identity-pair")

@@ -39,6 +39,7 @@ PROTECTIONS = {
     "gm-responses": "a response to a protected request comes protected by the same phone's keys (TS 33.203 7.1)",
     "gm-sender": "address and private identity of a request are those of its association (TS 33.203 7.1)",
     "gm-verify": "the security agreement is repeated under its own protection and compared (RFC 3329 2.3.1)",
+    "home-known": "a phone registers with this network or with a partner's, not with whom it names (TS 24.229 5.2.2.1)",
     "integrity-flag": "integrity-protected is written by the P-CSCF only (TS 24.229 5.2.2)",
     "identity-pair": "the private and the public identity belong to one subscription (TS 33.203 6.1.1)",
     "keys-stay-home": "ck and ik never reach the phone (TS 24.229 5.2.2)",

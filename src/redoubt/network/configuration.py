@@ -217,6 +217,14 @@ def listening(config: Config) -> Iterator[str]:
     yield from config.gm.listen
 
 
+def addresses_inside(config: Config) -> frozenset[str]:
+    """IP addresses of this network's nodes and gateways: what is sent to any other leaves the network."""
+    own = {text.split(":", 1)[1].rsplit(":", 1)[0].strip("[]") for text in listening(config)}
+    gateways = {uri.address for route in config.bgcf.routes if isinstance(uri := parse_uri(route.to), SipUri)}
+    theirs = {Listen.parse(to, Zone.BORDER).host for partner in config.partners for to in partner.connect}
+    return frozenset(own) | frozenset(config.network.trusted_nodes) | (gateways - theirs)
+
+
 def _help(section: type[Section]) -> dict[str, str]:
     """The docstring that follows each option in its declaration."""
     (declaration,) = ast.parse(textwrap.dedent(inspect.getsource(section))).body

@@ -1,6 +1,6 @@
 """Which function serves a request next: one of this process, by its own URI, or whoever a wire leads to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Set
 
 from redoubt.events import MessageSeen
 from redoubt.sip.fields import ROUTE
@@ -8,7 +8,7 @@ from redoubt.sip.message import Request, Response
 from redoubt.sip.resolver import is_numeric
 from redoubt.sip.service import Answer, Context, Exchange, Service
 from redoubt.sip.stack_wire import redacted
-from redoubt.sip.uri import SipUri, parse_uri
+from redoubt.sip.uri import SipUri, Uri, parse_uri
 from redoubt.transport.flow import Internal
 
 
@@ -65,27 +65,49 @@ class Dispatch:
 
 class Exit:
     """Where requests leave the network: what goes to another network's domain gets the IBCF as its next hop
-    (TS 24.229 5.2.6.3, 5.4.3.2, 5.10.2).
+    (TS 24.229 5.2.6.3, 5.4.3.2, 5.10.2); so does what goes to an address that is none of `inside`, this network's.
     """
 
-    def __init__(self, uri: str, realm: str, has_route: Callable[[SipUri], bool]) -> None:
+    def __init__(self, uri: str, realm: str, has_route: Callable[[SipUri], bool], inside: Set[str]) -> None:
         parsed = parse_uri(uri)
         assert isinstance(parsed, SipUri)
         self.host = parsed.host if parsed.port is None else f"{parsed.host}:{parsed.port}"
         self._route = f"<{parsed.scheme}:{self.host};lr>"
         self._realm = realm.lower()
         self._has_route = has_route
+        self._inside = inside
 
     def leads(self, request: Request) -> bool:
         """Whether the request leaves; if so, its Route says that it does so here."""
         route = request.first(ROUTE)
         uri = route.uri if route is not None else request.request_uri
-        if not isinstance(uri, SipUri) or is_numeric(uri.host) or self._has_route(uri):
+        if not isinstance(uri, SipUri) or self._has_route(uri):
             return False
-        if uri.host == self._realm or uri.host.endswith(f".{self._realm}"):
+        place = uri.param("maddr") if uri.params else None
+        host = uri.address if place is None else place.strip("[]").lower()
+        if host in self._inside or host == self._realm or host.endswith(f".{self._realm}"):
             return False
         request.push("Route", self._route)
         return True
+
+
+class Homes:
+    """With which networks phones may register here (TS 24.229 5.2.2.1): this one; where there is a border, those that
+    its agreements lead to; those of static routes. Whoever a phone names else would vouch for it, and be believed.
+    """
+
+    def __init__(self, realm: str, routes: Set[str], has_border: bool) -> None:
+        self._realm = realm.lower()
+        self._routes = frozenset([host.lower() for host in routes])
+        self._has_border = has_border
+
+    def __call__(self, uri: Uri) -> bool:
+        """Whether a REGISTER may go there."""
+        if not isinstance(uri, SipUri) or uri.has("maddr"):
+            return False
+        if uri.host == self._realm or uri.host in self._routes:
+            return True
+        return self._has_border and not is_numeric(uri.host) and not uri.host.endswith(f".{self._realm}")
 
 
 def destination(request: Request) -> str:

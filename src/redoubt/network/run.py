@@ -28,9 +28,9 @@ from redoubt.ndm.dns_servers import dns_of
 from redoubt.ndm.enum import Enum
 from redoubt.ndm.gateways import Gateways
 from redoubt.network.border import Border
-from redoubt.network.configuration import from_tree
+from redoubt.network.configuration import addresses_inside, from_tree
 from redoubt.network.diameter_nodes import DiameterNodes
-from redoubt.network.dispatch import Dispatch, Exit
+from redoubt.network.dispatch import Dispatch, Exit, Homes
 from redoubt.network.gm import GmNode, open_gm
 from redoubt.network.gm_memory import MemoryPlace, memory_of
 from redoubt.network.media import anchoring_of, open_relay
@@ -295,7 +295,8 @@ class Network:
         gm = self.gm.gm if self.gm is not None else None
         media = self.config.media.access
         self.p_cscf = PCscf(
-            context, config, realm, config.uri, self._next(context, stack), stack.outbound, gm,
+            context, config, realm, config.uri, self._next(context, stack), stack.outbound,
+            Homes(realm, self.config.network.routes.keys(), bool(self.config.ibcf.listen)), gm,
             anchoring_of(context, self.relay) if media != "off" else None, media == "always",
         )  # fmt: skip
         for text in config.listen:
@@ -336,9 +337,9 @@ class Network:
 
     def _next(self, context: Context, stack: Stack) -> Service:
         """What is of another network leaves through the IBCF, if there is one."""
-        config = self.config
-        way_out = Exit(config.ibcf.uri, config.network.realm, self._resolver.has_route) if config.ibcf.listen else None
-        return Dispatch(context, self._own, stack.outbound, way_out)
+        config, has_route = self.config, self._resolver.has_route
+        leaves = Exit(config.ibcf.uri, config.network.realm, has_route, addresses_inside(config))
+        return Dispatch(context, self._own, stack.outbound, leaves if config.ibcf.listen else None)
 
     def _cx(self, context: Context, cx: Cx) -> Cx:
         return TracedCx(context, cx) if self.context.events.tracing else cx

@@ -50,7 +50,7 @@ class Core:
         hosts: dict[str, tuple[str, object]] = {}
         dispatch = Dispatch(self.context, hosts, self.nowhere)  # type: ignore[arg-type]
         config = PCscfConfig(subscribe_reg_event=subscribe, visited_network=REALM)
-        self.pcscf = PCscf(self.context.named("p-cscf"), config, REALM, PCSCF, dispatch, self)
+        self.pcscf = PCscf(self.context.named("p-cscf"), config, REALM, PCSCF, dispatch, self, lambda _uri: True)
         hss: Any = KnowsEverybody()
         context, config_s = self.context.named("s-cscf"), SCscfConfig()
         regevent = RegEvent(context, SCSCF, dispatch)

@@ -1,6 +1,7 @@
 """The P-CSCF as two services: one for what phones send (Gm), one for what the core sends (Mw)."""
 
 import asyncio
+from collections.abc import Callable
 
 from redoubt.config import PCscfConfig
 from redoubt.cscf.pcscf.bindings import Binding, Bindings
@@ -19,14 +20,14 @@ from redoubt.sip.errors import SipError
 from redoubt.sip.fields import ROUTE
 from redoubt.sip.message import Request
 from redoubt.sip.service import Answer, Context, Exchange, Service
-from redoubt.sip.uri import SipUri, parse_uri
+from redoubt.sip.uri import SipUri, Uri, parse_uri
 from redoubt.transport.flow import Flow
 
 WATCH_AGAIN_S = 0.005  # between two subscriptions after a restart: 10,000 phones are watched again within a minute
 
 
 class PCscf:
-    """TS 24.229 5.2. `next` leads to the core, `access` to phones; `uri` is this node's own."""
+    """TS 24.229 5.2. `next` leads to the core, `access` to phones, who register where `is_home` says; `uri` is ours."""
 
     def __init__(
         self,
@@ -36,6 +37,7 @@ class PCscf:
         uri: str,
         next: Service,
         access: Access,
+        is_home: Callable[[Uri], bool],
         gm: Gm | None = None,
         anchoring: Anchoring | None = None,
         anchors_all: bool = False,
@@ -51,7 +53,7 @@ class PCscf:
         self.subscriptions = Subscriptions(context, uri, self.bindings, next)
         self._subscribes = config.subscribe_reg_event
         self._registration = Registration(
-            context, config, realm, host, self._tokens, self.bindings, next, self._registered, gm
+            context, config, realm, host, self._tokens, self.bindings, next, self._registered, is_home, gm
         )
         if anchoring is not None:
             media = AccessMedia(anchoring, self.bindings, gm, always=anchors_all)

@@ -19,8 +19,10 @@ from redoubt.sip.grammar import quote
 from redoubt.sip.headers.addresses import STAR, Contact, NameAddr
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context, Exchange, Service, forward
-from redoubt.sip.uri import SipUri
+from redoubt.sip.uri import SipUri, Uri
 from redoubt.transport.flow import Flow
+
+CLAUSE = "TS 24.229 5.2.2.1"
 
 
 class Registration:
@@ -37,6 +39,7 @@ class Registration:
         bindings: Bindings,
         next: Service,
         registered: Callable[[Binding, float], None],
+        is_home: Callable[[Uri], bool],
         gm: Gm | None = None,
     ) -> None:
         self._context = context
@@ -46,6 +49,7 @@ class Registration:
         self._bindings = bindings
         self._next = next
         self._registered = registered
+        self._is_home = is_home
         self._gm = gm
         self._visited_network = quote(config.visited_network)
         self._home_entry = f"<{config.home_entry};lr>" if config.home_entry else ""
@@ -53,6 +57,7 @@ class Registration:
     async def register(self, request: Request, exchange: Exchange) -> Response | None:
         """TS 24.229 5.2.2.1."""
         context = self._context
+        self._demand_home(request)
         contacts = request.every(CONTACT)
         asked = self._gm.asked(request, exchange) if self._gm is not None else None
         remove_all(request, strip_claims(request, context))
@@ -75,6 +80,12 @@ class Registration:
                 wish.binding.call_id, wish.binding.cseq = call_id, cseq
             self._learn(wishes, STAR in contacts, response, exchange, came_at)
         return response
+
+    def _demand_home(self, request: Request) -> None:
+        """A phone does not choose who vouches for it: the network that registers it is this one or a partner."""
+        if self._home_entry or self._is_home(request.request_uri) or not self._context.enforces("home-known"):
+            return
+        raise SipError(403, f"a phone wants to register with {request.uri[:60]}, no network known here", CLAUSE)
 
     def _protect(
         self, asked: Asked, keys: Keys | None, wishes: list["Wish"], response: Response, exchange: Exchange
