@@ -57,9 +57,9 @@ async def talk(caller: Phone, callee: Phone) -> bool:
     return True
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_a_phone_stays_registered_abroad_over_a_bad_wire_and_everything_drains(seed: int) -> None:
-    wire = Wire(seed, loss=0.05 * seed, duplicate=0.05, reorder=0.1)
+    wire = Wire(seed, loss=0.07 * seed, duplicate=0.05, reorder=0.1)
 
     async def main(_wire: Wire) -> None:
         home, visited = await operator(wire, "alpha", "beta"), await operator(wire, "beta", "alpha")
