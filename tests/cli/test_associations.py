@@ -18,7 +18,8 @@ async def test_each_association_set_is_listed_with_what_protects_it_and_what_pas
         assert 3500 < row["left_s"] < 3631
         assert len({*row["phone_spis"], *row["network_spis"], *row["phone_ports"], *row["network_ports"]}) == 8
         table = (await made("associations", ALICE)).output
-        assert "in use" in table and "aes-gcm" in table and f"{row['network_spis'][1]:08x}" in table
+        for shown in ("in use", "UDP-enc-tun", "aes-gcm", f"{row['network_spis'][1]:08x}"):
+            assert shown in table
         assert (await made("associations", BOB)).output == f"no associations of {BOB}\n"
 
 

@@ -228,6 +228,14 @@ def test_a_phone_takes_the_networks_order_by_q_and_nothing_below_its_own_floor()
     assert accept(DEFAULT, client, OLD) is None
 
 
+def test_what_the_network_prefers_by_q_counts_wherever_it_stands_in_the_list() -> None:
+    client = written(client_list(DEFAULT, PHONE))
+    last = offer(alg="null", ealg="aes-gcm", q="0.9", spi_c="2001", spi_s="2002")
+    found = accept(DEFAULT, client, f"{offer(q='0.1', spi_c='2001', spi_s='2002')}, {last}")
+    assert found is not None
+    assert found.suite == GCM
+
+
 def test_a_phone_takes_no_spi_that_is_its_own() -> None:
     reflecting = server_list(DEFAULT, Mode.TRANSPORT, Ends(PHONE.spi_s, 2002, 6101, 6001))
     assert accept(DEFAULT, written(client_list(DEFAULT, PHONE)), reflecting) is None

@@ -48,6 +48,24 @@ def test_phones_at_one_address_are_spread_over_the_server_ports() -> None:
     assert given.allocate("a", HERE, phone(0)).port_s != given.allocate("b", HERE, phone(1)).port_s
 
 
+def test_a_server_port_that_phones_have_left_is_the_next_ones() -> None:
+    given = allocator()
+    first, second = (given.allocate(name, HERE, phone(n)) for n, name in enumerate("ab"))
+    third = given.allocate("c", HERE, phone(2))
+    given.release("a", HERE, first, phone(0))
+    given.release("c", HERE, third, phone(2))
+    assert given.allocate("d", HERE, phone(3)).port_s == first.port_s != second.port_s
+
+
+@pytest.mark.parametrize("again", [Ends(300, 701, 6103, 6001), Ends(700, 301, 6103, 6001), Ends(700, 701, 6102, 6001)])
+def test_what_a_former_process_is_said_to_have_given_twice_is_taken_over_once(again: Ends) -> None:
+    given = allocator()
+    given.adopt("a", HERE, Ends(300, 301, 6102, 6001), phone(0))
+    with pytest.raises(Taken):
+        given.adopt("b", HERE, again, phone(1))
+    assert given.spis_in_use == 2
+
+
 def test_a_phone_keeps_its_server_port_until_its_last_set_is_gone() -> None:
     given = allocator()
     first = given.allocate("a", HERE, phone(0))

@@ -234,6 +234,40 @@ def test_deregistration_of_one_phone_leaves_the_others_alone() -> None:
     virtually(story)
 
 
+def test_a_register_that_is_not_challenged_prolongs_all_sets_that_may_be_used() -> None:
+    async def story(node: Node) -> None:
+        old = node.authenticate(expires_s=600)
+        new = node.authenticate(over=old, expires_s=600)
+        assert node.associations.registered(new, OTHER, 7200)
+        assert (old.ends_at, new.ends_at) == (7230, 7230)
+
+    virtually(story)
+
+
+def test_what_was_registered_ends_with_the_last_set_that_kept_the_phone_reachable() -> None:
+    async def story(node: Node) -> None:
+        old = node.authenticate(expires_s=3600)
+        new = node.challenge(over=old)
+        node.associations.received(new)
+        node.associations.ended(old, Event.EXHAUSTED)
+        assert node.associations.registered(new, OTHER, 60)
+        assert (new.ends_at, list(new.phone.registered)) == (90, [OTHER])
+
+    virtually(story)
+
+
+def test_a_set_that_ended_while_home_was_asked_begins_nothing() -> None:
+    async def story(node: Node) -> None:
+        old = node.authenticate()
+        node.associations.deregistered(ALICE)
+        with pytest.raises(SipError) as refused:
+            node.challenge(over=old)
+        assert refused.value.status == 403
+        assert list(node.associations.sets.values()) == [old]
+
+    virtually(story)
+
+
 def test_network_initiated_authentication_shortens_the_old_pair() -> None:
     async def story(node: Node) -> None:
         old = node.authenticate(expires_s=3600)

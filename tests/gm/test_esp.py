@@ -262,3 +262,13 @@ def test_a_restart_that_jumps_ahead_repeats_no_galois_nonce(suite: Suite) -> Non
     before, after = sender(suite), sender(suite, after=1000)
     first = {before.seal(b"", UDP)[8:16] for _ in range(1000)}
     assert not first & {after.seal(b"", UDP)[8:16] for _ in range(1000)}
+
+
+def test_an_authentic_packet_of_a_length_that_no_packet_has_is_malformed() -> None:
+    """Its decryption would carry over into the next packet's."""
+    cipher = with_keys(bytes(16), SeededRandomness(1))
+    inbound = InboundAssociation(SPI, cipher)
+    header = SPI.to_bytes(4, "big") + (1).to_bytes(4, "big")
+    assert inbound.open(complete(header + bytes(37))) is None
+    assert (inbound.traffic.malformed, inbound.window.highest) == (1, 0)
+    assert inbound.open(OutboundAssociation(SPI, cipher).seal(MESSAGE, UDP)) == (MESSAGE, UDP)

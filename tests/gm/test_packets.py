@@ -183,10 +183,11 @@ def test_one_phone_holds_so_many_incomplete_datagrams_and_no_more() -> None:
     assert reassembler.add("honest", IpPacket(b"", 17, bytes(16), 1, 16, False), 0.0) is not None
 
 
-def test_all_phones_together_hold_so_much_and_no_more() -> None:
+@pytest.mark.parametrize("octets", [8, 8 * 1024])
+def test_all_phones_together_hold_so_much_and_no_more(octets: int) -> None:
     reassembler = Reassembler()
     for number in range(FRAGMENTED_DATAGRAMS + 100):
-        reassembler.add(number, IpPacket(b"", 17, bytes(8 * 1024), 1, 0, True), 0.0)
+        reassembler.add(number, IpPacket(b"", 17, bytes(octets), 1, 0, True), 0.0)
     assert len(reassembler) <= FRAGMENTED_DATAGRAMS
     assert reassembler.octets <= FRAGMENTS_OCTETS
 

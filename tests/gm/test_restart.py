@@ -69,7 +69,7 @@ def test_a_phone_notices_nothing_of_the_death_of_the_process(suite: Suite) -> No
         world.kill(gm)
         again, (taken,) = await world.start()
         assert (taken.state, taken.phone.key) == (State.IN_USE, theirs.phone.key)
-        assert taken.ends_at == pytest.approx(theirs.ends_at)
+        assert (taken.began_at, taken.ends_at) == pytest.approx((theirs.began_at, theirs.ends_at))
         assert taken.agreement.server == theirs.agreement.server
         assert again.network.associations.outgoing(theirs.phone.key) is taken
         flow_of(taken).send(b"INVITE")  # before the phone said anything
@@ -99,21 +99,23 @@ def test_a_phone_behind_a_nat_is_found_again() -> None:
 
 
 @pytest.mark.parametrize("suite", [GCM, GMAC], ids=str)
-def test_no_iv_is_repeated_over_any_number_of_deaths(suite: Suite) -> None:
+@pytest.mark.parametrize(("deaths", "packets"), [(5, 50), (1, 2 * JUMP)])
+def test_no_iv_is_repeated_over_any_number_of_deaths(suite: Suite, deaths: int, packets: int) -> None:
     async def story(world: World) -> None:
         trace = Trace()
         world.wire.tap(trace)
         gm, _ = await world.start()
         theirs, _ = await world.register(gm)
-        for _ in range(5):
-            for _ in range(50):
+        for _ in range(deaths):
+            for _ in range(packets):
                 flow_of(theirs).send(b"NOTIFY")
             world.kill(gm)
             gm, (theirs,) = await world.start()
+        flow_of(theirs).send(b"NOTIFY")
         await asyncio.sleep(1)
         sent = [packet.payload[:16] for packet in trace.packets if packet.source.host == NETWORK]
-        assert len(set(sent)) == len(sent) == 251
-        assert theirs.slot.start(SENT) >= 5 * JUMP
+        assert len(set(sent)) == len(sent) == deaths * packets + 2
+        assert theirs.slot.start(SENT) >= deaths * (packets + JUMP)
         gm.close()
 
     played(story, suite)
@@ -204,6 +206,25 @@ def test_a_death_between_two_halves_of_a_change_leaves_one_set_in_use() -> None:
         again, taken = await world.start()
         assert sorted(each.state.value for each in taken) == ["in use", "old"]
         assert again.network.associations.outgoing(old.phone.key) is max(taken, key=lambda each: each.rank)
+        again.close()
+
+    played(story)
+
+
+def test_a_death_before_the_newer_set_was_used_leaves_both_as_they_were() -> None:
+    async def story(world: World) -> None:
+        gm, _ = await world.start()
+        old, mine = await world.register(gm)
+        new, mine_new = gm.challenge(mine.phone.key, over=old)
+        flow_of(mine_new).send(b"REGISTER")
+        await asyncio.sleep(1)
+        gm.network.associations.registered(new, IMPU, 3600)
+        world.kill(gm)
+        again, taken = await world.start()
+        assert sorted(each.state.value for each in taken) == ["established", "in use"]
+        flow_of(mine_new).send(b"INVITE")
+        await asyncio.sleep(1)
+        assert sorted(each.state.value for each in taken) == ["in use", "old"]
         again.close()
 
     played(story)

@@ -54,7 +54,21 @@ def test_where_its_old_spis_can_not_be_told_from_new_ones_it_is_asked_for_others
             node.admission.prepare(again(node, old, same_spis=True))
         assert (refused.value.status, "Security-Server" in dict(refused.value.headers)) == (494, True)
         assert list(node.associations.sets.values()) == [old]
+        assert node.allocator.spis_in_use == 2
         node.admission.prepare(again(node, old))
+
+    virtually(story)
+
+
+def test_a_second_challenge_that_can_not_be_told_from_the_first_ends_the_attempt() -> None:
+    async def story(node: Node) -> None:
+        node.associations._path = node.ducts = OnePlace()
+        first = node.challenge()
+        node.associations.received(first)
+        with pytest.raises(SipError) as refused:  # its answer repeats the list of the first, and so the SPIs
+            node.admission.prepare(replace(again(node, first, same_spis=True), over=first))
+        assert (refused.value.status, refused.value.headers) == (403, ())
+        assert node.allocator.spis_in_use == 2
 
     virtually(story)
 

@@ -74,6 +74,17 @@ def test_one_that_renews_displaces_only_who_was_silent_since_its_last_proof(spea
     virtually(story)
 
 
+def test_nothing_is_remembered_of_sets_that_ended() -> None:
+    async def story(node: Node) -> None:
+        for number in range(5):
+            authenticated(node, number)
+        assert len(node.admission._heard_packets) == 1
+        await after(4000)
+        assert (node.nothing_left, node.admission._heard_packets) == (True, {})
+
+    virtually(story)
+
+
 def test_other_private_identities_lose_nothing() -> None:
     async def story(node: Node) -> None:
         bob = node.authenticate(PhoneKey("bob@ims.test", "x"), address="10.0.2.1")

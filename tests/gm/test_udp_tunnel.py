@@ -8,8 +8,8 @@ import pytest
 from redoubt.gm.algorithms import Suite
 from redoubt.gm.association_set import AssociationSet, Usage
 from redoubt.gm.esp import SEQUENCE_MAX, Drop
-from redoubt.gm.packets import UdpEnvelope
-from redoubt.gm.states import State
+from redoubt.gm.packets import UDP, IpPacket, UdpEnvelope
+from redoubt.gm.states import Event, State
 from redoubt.gm.udp_tunnel import PORT
 from redoubt.gm.user_space import KEEPALIVE_S
 from redoubt.sim import Network, run
@@ -52,6 +52,20 @@ async def registered(gm: Gm, host: str = PHONE, impi: str = "alice") -> tuple[As
 
 def phone_of(gm: Gm, mine: AssociationSet) -> End:
     return gm.phones[mine.phone.key]
+
+
+def test_fragments_end_with_the_set_that_they_came_on() -> None:
+    async def story(gm: Gm, _wire: Network) -> None:
+        theirs, mine = await registered(gm)
+        tunnel, at = gm.network.tunnel, asyncio.get_running_loop().time()
+        first = IpPacket(bytes(8), UDP, bytes(8), 1, more=True)
+        for number in (theirs.number, theirs.number + 1):
+            assert tunnel.fragments.add(number, first, at) is None
+        gm.network.associations.ended(theirs, Event.EXHAUSTED)
+        assert len(tunnel.fragments) == 1
+        phone_of(gm, mine).close()
+
+    played(story)
 
 
 @pytest.mark.parametrize("suite", SUITES, ids=str)

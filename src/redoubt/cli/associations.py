@@ -23,7 +23,7 @@ Examples:
   redoubt associations sip:alice@ims.mnc001.mcc001.3gppnetwork.org
   redoubt associations --json | jq '.[] | select(.bad_tags > 0)'
 """
-HEAD = ["phone", "state", "algorithms", "SPIs", "ports", "age", "left", "in", "out", "replays", "bad tags"]
+HEAD = ["phone", "state", "mode", "algorithms", "SPIs", "ports", "age", "left", "in", "out", "replays", "bad tags"]
 
 
 @click.command(epilog=EXAMPLES)
@@ -49,6 +49,7 @@ def _shown(row: dict[str, Any]) -> list[str]:
     return [
         row["impi"].partition("@")[0] + f" at {row['address']}",
         row["state"],
+        row["mode"],
         row["algorithms"].removeprefix("null/"),
         _four(row["phone_spis"], row["network_spis"], "08x"),
         _four(row["phone_ports"], row["network_ports"], "d"),

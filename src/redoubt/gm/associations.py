@@ -95,10 +95,11 @@ class Associations:
         return begun
 
     def adopt(
-        self, beginning: Beginning, slot: Slot, state: State, rank: int, ends_at: float, registered: dict[str, float]
-    ) -> AssociationSet:
+        self, beginning: Beginning, slot: Slot, state: State, rank: int, began_at: float, ends_at: float,
+        registered: dict[str, float],
+    ) -> AssociationSet:  # fmt: skip
         """A set of a former process, as its slot tells. Times are this loop's. Raises PathFailed."""
-        adopted = self._new(beginning, self._loop.time(), slot)
+        adopted = self._new(beginning, began_at, slot)
         adopted.state, adopted.rank, adopted.ends_at = state, rank, ends_at
         self._ranks = max(self._ranks, rank)
         self._enter(adopted)

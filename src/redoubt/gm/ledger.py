@@ -16,7 +16,7 @@ from redoubt.gm.esp import Words
 from redoubt.limits import LEDGER_SLOT_OCTETS
 from redoubt.transport.flow import Address
 
-VERSION = b"redoubt gm 5\0\0\0\0"
+VERSION = b"redoubt gm 6\0\0\0\0"
 _HEADER = Struct("=16s32sI")  # of the first slot: version, whose the ledger is, how many slots were ever in use
 _PLACE_AT = 64  # in the first slot: to which network it belongs, as text behind its length
 _PLACE = Struct("=H")

@@ -43,6 +43,7 @@ class Record(Struct, frozen=True, array_like=True):
     call_id: str
     nonce: str
     rank: int
+    began_at: float
     registered: dict[str, float]
 
 
@@ -83,7 +84,7 @@ class Scribe:
             (phone.spi_c, phone.spi_s, phone.port_c, phone.port_s),
             (network.spi_c, network.spi_s, network.port_c, network.port_s), agreement.server,
             (keys.integrity.reveal(), keys.encryption.reveal(), keys.salt.reveal()),
-            about.address, about.inner, about.call_id, about.nonce, about.rank,
+            about.address, about.inner, about.call_id, about.nonce, about.rank, about.began_at + offset_s,
             {impu: until + offset_s for impu, until in about.phone.registered.items()},
         )  # fmt: skip
 
@@ -122,12 +123,13 @@ def _adopt(
         PhoneKey(record.impi, record.contact), agreement, EspKeys(integrity, encryption, salt),
         record.address, record.inner, record.call_id, record.nonce, vouched=True,
     )  # fmt: skip
-    number, ends_at = slot.life[0], slot.life[1] - offset_s
+    number, began_at, ends_at = slot.life[0], record.began_at - offset_s, slot.life[1] - offset_s
     if not (0 <= number < len(STATES) and STATES[number] in LASTING):
         raise ValueError(f"{number} is no state that lasts")
     registered = {impu: until - offset_s for impu, until in record.registered.items()}
     for word in (SENT, SENT_CLIENT):
         slot.words[slot.at + word] = min(slot.start(word) + JUMP, SEQUENCE_MAX)
     return admission.adopt(
-        beginning, lambda: associations.adopt(beginning, slot, STATES[number], record.rank, ends_at, registered)
+        beginning,
+        lambda: associations.adopt(beginning, slot, STATES[number], record.rank, began_at, ends_at, registered),
     )
