@@ -1,13 +1,16 @@
 """`redoubt demo`: everything at once, for somebody who has just installed it."""
 
+import asyncio
 import sys
 
 import click
 
 from redoubt.cli.output import console, errors, fail, json_option, print_json, run, says_what_went_wrong
 from redoubt.cli.trace_files import Recording, keys_option, pcap_option
+from redoubt.cli.ue_phone import end_on_signals
 from redoubt.lab.demo import Verdict, demo
 from redoubt.lab.demo_interconnect import demo_interconnect
+from redoubt.lab.demo_interconnect_show import Outcome
 from redoubt.network.run import Network
 from redoubt.network.tracing import trace
 
@@ -67,7 +70,7 @@ def interconnect(loopback: bool, as_json: bool) -> None:
     Everything on each wire is kept. Beside the ladders stands what an eavesdropper there has learned: messages, who
     calls whom, names of nodes, keys of phones. Ends with a verdict; exit status 0 if every claim held.
     """
-    outcome = run(demo_interconnect(None if as_json else console, namespaces=False if loopback else None))
+    outcome = run(_played(loopback, as_json))
     if as_json:
         wires = [
             {"act": act, "wire": found.link, "octets": found.octets, "messages": found.messages,
@@ -76,6 +79,15 @@ def interconnect(loopback: bool, as_json: bool) -> None:
         ]  # fmt: skip
         print_json({**_told(outcome.verdict), "where": outcome.where, "left_out": outcome.left_out, "wires": wires})
     sys.exit(outcome.verdict.exit_status)
+
+
+async def _played(loopback: bool, as_json: bool) -> Outcome:
+    """However it ends, its namespaces and gateways end with it."""
+    end_on_signals()
+    try:
+        return await demo_interconnect(None if as_json else console, namespaces=False if loopback else None)
+    except asyncio.CancelledError:
+        raise SystemExit(130) from None
 
 
 def _told(verdict: Verdict) -> dict[str, object]:
