@@ -12,6 +12,7 @@ from redoubt.cscf.pcscf.restart import Memory
 from redoubt.events import EventStream
 from redoubt.gm.association_set import AssociationSet
 from redoubt.gm.ledger import Keepsakes
+from redoubt.gm.states import State
 from redoubt.sim import Network, run
 from redoubt.sip.errors import SipError
 from redoubt.sip.message import Request
@@ -143,5 +144,23 @@ def test_until_its_200_an_association_serves_register_alone() -> None:
         world.gm.admit(message, old.flow)
         assert world.node.associations.registered(new, IMPU, 3600)
         world.gm.admit(message, new.flow)
+
+    played(story)
+
+
+@pytest.mark.parametrize("ended", ["refused", "closing"])
+def test_an_association_on_which_the_last_answers_leave_serves_no_request(ended: str) -> None:
+    async def story(world: World) -> None:
+        carrier = world.node.authenticate() if ended == "closing" else world.node.challenge()
+        message = Request("MESSAGE", IMPU, [("Via", f"SIP/2.0/UDP {carrier.address}:31001;branch=z9hG4bK1")])
+        if ended == "closing":
+            world.node.associations.deregistered(ALICE)
+        else:
+            world.node.associations.received(carrier)
+            world.node.associations.failed(carrier)
+        assert carrier.flow is not None and not carrier.flow.is_closed()
+        with pytest.raises(SipError) as refused:
+            world.gm.admit(message, carrier.flow)
+        assert (carrier.state, refused.value.status) == (State(ended), 403)
 
     played(story)

@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+import struct
 
 import pytest
 
 from redoubt.gm.association_set import Role
 from redoubt.gm.esp import Drop
+from redoubt.gm.packets import TCP
 from redoubt.transport.flow import FlowFailed
 from redoubt.transport.raw import ESP, RawEsp
 
@@ -76,6 +78,25 @@ async def test_another_address_is_not_the_phone_even_with_its_keys() -> None:
         assert gm.network.refused == [(Drop.SELECTOR, (ELSEWHERE, 0))]
     finally:
         elsewhere.close()
+        gm.close()
+
+
+async def test_valid_keys_carry_no_tcp_between_other_ports() -> None:
+    gm, handset = await opened()
+    _, mine = gm.challenge(gm.adopt("alice", handset))
+    segments: list[bytes] = []
+    gm.network.tunnel.segments = lambda _ends, segment: segments.append(segment)
+    try:
+        channel, ours, theirs = handset.tunnel._channels[mine], mine.agreement.phone, mine.agreement.network
+        assert channel.outer is not None
+        for ports in ((ours.port_c, 5060), (ours.port_s, theirs.port_s), (ours.port_c, theirs.port_s)):
+            segment = struct.pack("!HH", *ports) + bytes(16)
+            channel.outer.send(channel.outbound.seal(segment, TCP))
+        flow_of(mine).send(b"and UDP")
+        await until(1, gm.network)
+        assert segments == [segment]
+        assert gm.network.refused == [(Drop.SELECTOR, (PHONE, 0))] * 2
+    finally:
         gm.close()
 
 

@@ -8,7 +8,7 @@ import pytest
 from redoubt.gm.algorithms import Suite
 from redoubt.gm.association_set import AssociationSet, Role
 from redoubt.gm.ledger import LENGTH, RECORD_OCTETS, SENT, Keepsakes, Ledger
-from redoubt.gm.restart import JUMP, resume
+from redoubt.gm.restart import JUMP, STATES, resume
 from redoubt.gm.states import State
 from redoubt.limits import LEDGER_SLOT_OCTETS
 from redoubt.sim import Network, run
@@ -230,7 +230,7 @@ def test_a_death_before_the_newer_set_was_used_leaves_both_as_they_were() -> Non
     played(story)
 
 
-@pytest.mark.parametrize("damage", ["record", "length", "magic"])
+@pytest.mark.parametrize("damage", ["record", "length", "magic", "no state", "a state that does not last"])
 def test_a_damaged_ledger_is_given_up_and_not_believed(damage: str) -> None:
     async def story(world: World) -> None:
         gm, _ = await world.start()
@@ -240,6 +240,9 @@ def test_a_damaged_ledger_is_given_up_and_not_believed(damage: str) -> None:
             world.memory[start + 64 : start + 96] = bytes(32)
         elif damage == "length":
             world.memory[start : start + 4] = b"\xff\xff\xff\xff"
+        elif "state" in damage:
+            number = len(STATES) if damage == "no state" else STATES.index(State.TEMPORARY)
+            theirs.slot.life = number, theirs.slot.life[1]
         else:
             world.memory[0] ^= 1
         world.kill(gm)

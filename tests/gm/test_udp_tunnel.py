@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from redoubt.gm.algorithms import Suite
-from redoubt.gm.association_set import AssociationSet, Usage
+from redoubt.gm.association_set import AssociationSet, Beginning, PathFailed, Usage
 from redoubt.gm.esp import SEQUENCE_MAX, Drop
 from redoubt.gm.packets import UDP, IpPacket, UdpEnvelope
 from redoubt.gm.states import Event, State
@@ -373,6 +373,20 @@ def test_valid_keys_carry_nothing_but_what_the_association_is_for(wrong: str) ->
         await asyncio.sleep(1)
         assert gm.network.messages == [REGISTER]
         assert gm.network.refused[-1][0] is (Drop.MALFORMED if wrong == "rubbish" else Drop.SELECTOR)
+
+    played(story)
+
+
+def test_a_set_with_spis_that_are_in_use_is_not_installed() -> None:
+    async def story(gm: Gm, _wire: Network) -> None:
+        theirs, mine = await registered(gm)
+        handset = phone_of(gm, mine)
+        again = Beginning(mine.phone.key, mine.agreement, mine.keys, NETWORK, PHONE, "another", "nonce")
+        with pytest.raises(PathFailed, match="in use"):
+            handset.associations.begin(again)
+        flow_of(theirs).send(INVITE)
+        await asyncio.sleep(1)
+        assert handset.messages == [OK, INVITE]
 
     played(story)
 
