@@ -1,5 +1,7 @@
 """Whose a domain and a flow is, by agreement and by what secures the flow (TS 33.203 6.5, RFC 5922 7)."""
 
+from functools import partial
+
 import pytest
 
 from redoubt.config.base import ConfigError
@@ -78,6 +80,20 @@ def test_what_comes_from_a_gateways_network_counts_while_the_tunnel_stands() -> 
     cut = partners()
     assert cut.of_flow(source) is None
     assert "za" in cut.stranger(source)
+
+
+def test_when_a_tunnel_falls_its_connections_end_at_once_and_no_others() -> None:
+    aborted: list[str] = []
+    known = partners(standing=("za",))
+    for host, security in (("198.51.100.7", Clear()), ("203.0.113.1", TlsPeer(("beta.example",), True))):
+        opened = flow(security, host)
+        opened.abort = partial(aborted.append, host)
+        assert known.welcome(opened) == ""
+    known.tunnel_changed("za", stands=True)
+    known.tunnel_changed("another", stands=False)
+    assert aborted == []
+    known.tunnel_changed("za", stands=False)
+    assert aborted == ["198.51.100.7"]
 
 
 def test_trust_needs_the_agreement_and_the_secured_flow() -> None:

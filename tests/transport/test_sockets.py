@@ -12,6 +12,7 @@ from redoubt.sip.message import Request, Response
 from redoubt.sip.resolver import Resolver
 from redoubt.sip.service import Exchange
 from redoubt.sip.stack import Stack
+from redoubt.sip.uri import SipUri, parse_uri
 from redoubt.sources import SeededRandomness
 from redoubt.transport.flow import TlsPeer, Zone
 from redoubt.transport.listen import Listen
@@ -156,3 +157,30 @@ async def test_tls_without_a_certificate_is_the_operators_mistake() -> None:
     with pytest.raises(ValueError, match="needs a certificate"):
         await stack.listen(Listen.parse("tls:127.0.0.1:0", Zone.CORE), Keeps())
     await stack.close()
+
+
+@pytest.mark.parametrize("ends", ["close", "abort"])
+async def test_what_an_aborted_connection_has_not_sent_is_never_sent(ends: str) -> None:
+    """The kernel would repeat it outside of a tunnel that fell; a connection that is closed sends it first."""
+    accepted: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Future()
+    deaf = await asyncio.start_server(lambda *both: accepted.set_result(both), "127.0.0.1", 0, limit=1)
+    port = deaf.sockets[0].getsockname()[1]
+    a = await real("a", "tcp:127.0.0.1:0", Keeps())
+    try:
+        there = parse_uri(f"sip:127.0.0.1:{port};transport=tcp")
+        assert isinstance(there, SipUri)
+        flow = await a.stack.outbound.flow_to(there)
+        reader, writer = await accepted
+        unread = bytes(500_000)  # more than the reader takes, less than the kernel holds
+        flow.send(unread)
+        await asyncio.sleep(0.05)
+        getattr(flow, ends)()
+        if ends == "close":
+            assert await reader.read() == unread
+        else:
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+        writer.close()
+    finally:
+        await a.stack.close()
+        deaf.close()

@@ -191,6 +191,13 @@ class Partners:
             self._context.notice("info", f"{partner.name} is connected again")
         return ""
 
+    def tunnel_changed(self, gateway: str, stands: bool) -> None:
+        """A tunnel fell: its connections end at once, so that the kernel repeats nothing of them outside of it."""
+        for partner in self if not stands else ():
+            if partner.config.gateway == gateway:
+                for flow in list(partner.flows):
+                    flow.abort()
+
     def failed(self, who: str, why: str) -> None:
         """A connection with that name, or from that address, came to nothing: kept for `redoubt partners`."""
         partner = self._by_name.get(who) or self._at(who) or self._of_tls_at(who)

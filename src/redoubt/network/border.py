@@ -42,6 +42,7 @@ class Border:
                 named = f"[[partners]] {partner.name}: gateway = {partner.gateway!r}"
                 raise ConfigError(f"{named} is no entry of [[gateways]]; write the name of one")
         self.partners = Partners(context, config.partners, gateways.stands)
+        gateways.listeners.append(self.partners.tunnel_changed)
         self.certificates = Certificates(context, config.ibcf) if config.ibcf.certificate else None
         resolver = Resolver(context.randomness, dns=dns, tell=lambda why: context.notice("warning", why))
         hops = PartnerHops(self.partners, resolver, authentic=config.dns.partners == "authentic")

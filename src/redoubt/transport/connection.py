@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import struct
 from collections.abc import Callable
 from typing import Protocol, cast
 
@@ -65,7 +66,7 @@ class Connection(asyncio.Protocol):
         if self.zone is Zone.BORDER:
             _notice_its_death(transport)
         self.flow = Flow(
-            self.kind, local, remote, self.zone, security, self._send, self._is_closed, self.close
+            self.kind, local, remote, self.zone, security, self._send, self._is_closed, self.close, abort=self.abort
         )
         if self._keeper.admit(self):
             self._receiver = self._accept(self.flow)
@@ -93,8 +94,11 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def abort(self) -> None:
-        """Ends it at once."""
+        """Ends it at once: the kernel, too, forgets what it has not sent, and repeats nothing."""
         if self._transport is not None:
+            raw = self._transport.get_extra_info("socket")
+            if raw is not None:  # the simulator has none
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self._transport.abort()
 
     def _send(self, data: bytes) -> None:

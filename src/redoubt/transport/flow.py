@@ -76,6 +76,7 @@ class Flow:
     is_closed: Callable[[], bool] = lambda: False
     close: Callable[[], None] = _nothing_to_close
     kept: bool = False
+    abort: Callable[[], None] = _nothing_to_close  # at once: what was handed over and not sent yet is never sent
     trusted: bool = field(init=False)  # whether headers that carry trust may be believed (TS 33.203 Annex J)
 
     def __post_init__(self) -> None:
