@@ -10,6 +10,7 @@ from redoubt.cli.output import console, errors, fail, json_option, print_json, p
 from redoubt.lab.bench import Name, Result, Tick, bench
 from redoubt.lab.bench_gm import MESSAGE_OCTETS, GmCost, bench_gm
 from redoubt.lab.bench_hss import bench_hss
+from redoubt.lab.bench_interconnect import InterconnectCost, bench_interconnect
 from redoubt.lab.bench_media import MediaCost, bench_media
 from redoubt.lab.constant import Timing, timing
 from redoubt.lab.load import LoadFailed
@@ -21,13 +22,15 @@ Examples:
   redoubt bench hss --json                  the HSS alone, asked by Diameter; the first figures are those of MAR
   redoubt bench gm                          what IPsec costs: a message each way, a set in memory, a registration
   redoubt bench media --count 60000         what the relay takes for a packet, and how many calls a core carries
+  redoubt bench interconnect                a call between two operators by TLS, and how many times one inside it costs
   redoubt bench timing                      what a clock tells a stranger (constant time, equal answers)
   redoubt bench registration --profile      where the time goes, by layer (slower: the profiler counts every call)
 """
+OPERATIONS = ["registration", "call", "message", "hss", "gm", "media", "interconnect", "timing"]
 
 
 @click.command(epilog=EXAMPLES)
-@click.argument("operation", type=click.Choice(["registration", "call", "message", "hss", "gm", "media", "timing"]))
+@click.argument("operation", type=click.Choice(OPERATIONS))
 @click.option("--count", type=click.IntRange(100, 60_000), default=5000, show_default=True, help="How many.")
 @click.option("--profile", is_flag=True, help="Also print where the network's time goes, by folder of the code.")
 @json_option
@@ -38,8 +41,9 @@ def command(operation: str, count: int, profile: bool, as_json: bool) -> None:
     registration: REGISTER, 401, REGISTER, 200 through P-, I-, S-CSCF and HSS. call: INVITE, 180, 200, ACK, BYE, 200.
     message: MESSAGE, 200. hss: UAR, MAR, SAR and LIR by Diameter over TCP to an HSS of its own. gm: IPsec between phone
     and P-CSCF: messages, and a tenth as many registrations by test phones in the clear, then under IPsec. media: RTP
-    packets through the relay. timing: whether answers and comparisons take equal time. CPU is that of all the network's
-    processes; rate is at saturation; latency at 100 a second; memory is resident memory per registered user.
+    packets through the relay. interconnect: a call inside one network, then one between two operators, each a process,
+    over mutual TLS with hidden topology. timing: whether answers and comparisons take equal time. CPU is that of all
+    networks' processes; rate is at saturation; latency at 100 a second; memory is resident memory per registered user.
     """
     with Progress(console=errors, transient=True, disable=as_json) as progress:
         bars: dict[str, TaskID] = {}
@@ -56,6 +60,8 @@ def command(operation: str, count: int, profile: bool, as_json: bool) -> None:
             cost = _gm(count, tick, as_json)
         elif operation == "media":
             media = _media(count, tick, as_json)
+        elif operation == "interconnect":
+            interconnect = _interconnect(count, profile, tick, as_json)
         else:
             results = _measured(operation, count, profile, tick, as_json)
     if operation == "timing":
@@ -64,6 +70,8 @@ def command(operation: str, count: int, profile: bool, as_json: bool) -> None:
         _print_gm(cost, as_json)
     elif operation == "media":
         _print_media(media, as_json)
+    elif operation == "interconnect":
+        _print_interconnect(interconnect, as_json)
     elif as_json:
         print_json(_as_json(operation, results))
     else:
@@ -93,6 +101,21 @@ def _media(count: int, tick: Tick, as_json: bool) -> MediaCost:
         fail(f"what was measured did not keep up: {error}", as_json)
 
 
+def _interconnect(count: int, profile: bool, tick: Tick, as_json: bool) -> InterconnectCost:
+    try:
+        return bench_interconnect(count, profiled=profile, tick=tick)
+    except LoadFailed as error:
+        fail(f"what was measured did not keep up or refused: {error}", as_json)
+
+
+def _print_interconnect(cost: InterconnectCost, as_json: bool) -> None:
+    if as_json:
+        print_json({"operation": "interconnect", "ratio": cost.ratio, **asdict(cost)})
+        return
+    _print([cost.inside, cost.between], "network, then both networks")
+    console.print(f"a call between two operators costs {cost.ratio} times one inside a network")
+
+
 def _print_media(cost: MediaCost, as_json: bool) -> None:
     if as_json:
         print_json({"operation": "media", **asdict(cost)})
@@ -108,9 +131,7 @@ def _print_gm(cost: GmCost, as_json: bool) -> None:
         print_json({"operation": "gm", **asdict(cost)})
         return
     console.print(f"[bold]IPsec[/], {MESSAGE_OCTETS} octets of SIP in ESP in UDP, on one core")
-    print_rows(
-        ["algorithms", "out", "in"], [[one.suite, f"{one.out_us} us", f"{one.in_us} us"] for one in cost.suites]
-    )
+    print_rows(["algorithms", "out", "in"], [[one.suite, f"{one.out_us} us", f"{one.in_us} us"] for one in cost.suites])
     console.print(f"an association set takes {cost.bytes_per_set} B of the P-CSCF's memory")
     console.print(
         f"a registration by the same phones ({cost.registrations} each way) costs the network {cost.clear_us} us in the"
@@ -152,7 +173,7 @@ def _print(results: list[Result], measured: str) -> None:
         ["", "CPU", "rate", "p50 at 100/s", "p99 at 100/s", "memory per user"],
         [[
             one.operation, f"{one.cpu_us} us", f"{one.rate_per_s}/s", f"{one.p50_ms} ms", f"{one.p99_ms} ms",
-            f"{one.bytes_per_user} B",
+            f"{one.bytes_per_user} B" if one.bytes_per_user else "",
         ] for one in results],
     )  # fmt: skip
     for one in results:

@@ -5,10 +5,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from redoubt.lab.load import Load
+from redoubt.lab.load import Load, Site
 
 Name = Literal["registration", "call", "message"]
 WARM_UP = 500
@@ -32,14 +32,14 @@ class Result:
     rate_per_s: float
     p50_ms: float
     p99_ms: float
-    bytes_per_user: int
+    bytes_per_user: int = 0
     layers: dict[str, float] = field(default_factory=dict)  # CPU microseconds per operation by folder, profiled run
 
 
 class Server:
     """The process under measurement, and questions to it."""
 
-    def __init__(self, users: int, core: int, profiled: bool, what: Literal["network", "hss"] = "network") -> None:
+    def __init__(self, users: int, core: int, profiled: bool, what: str = "network") -> None:
         how = (str(users), str(core), str(int(profiled)), what)
         command = [sys.executable, "-m", "redoubt.lab.bench_server", *how]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)  # noqa: S603
@@ -65,14 +65,12 @@ class Server:
         self._process.wait(10)
 
 
-def bench(
-    operation: Name, count: int, *, profiled: bool = False, tick: Tick = lambda what, done, of: None
-) -> Result:
+def bench(operation: Name, count: int, *, profiled: bool = False, tick: Tick = lambda what, done, of: None) -> Result:
     """Measures `count` operations: saturated for CPU and rate, at 100 a second for latency. Raises LoadFailed."""
     users = count + WARM_UP + LATENCY_COUNT if operation == "registration" else min(max(count // 5, 200), 2000)
     network_core, load_core = two_cores()
     server = Server(users, network_core, profiled)
-    load = Load(server.started["host"], server.started["port"])
+    load = Load(Site(server.started["host"], server.started["port"]))
     if load_core >= 0:
         os.sched_setaffinity(0, {load_core})
     try:
@@ -95,31 +93,39 @@ def _measured(operation: Name, count: int, users: int, server: Server, load: Loa
         load.run(start, WARM_UP, tick=lambda done: tick("warming up", done, WARM_UP))
         offset, registered = 0, users
         empty_after = server.ask("cpu")["rss"]
+    result, full = measured(operation, count, server, load, lambda number: start(number + offset), tick)
+    full = full if operation == "registration" else empty_after
+    return replace(result, bytes_per_user=max(0, int((full - empty) / registered)))
+
+
+class Measured(Protocol):
+    """One process, or several that work together, whose figures are added."""
+
+    def ask(self, question: str) -> dict[str, Any]: ...
+
+
+def measured(
+    operation: str, count: int, server: Measured, load: Load, start: Callable[[int], bytes], tick: Tick
+) -> tuple[Result, int]:
+    """Saturated for CPU and rate, then at 100 a second for latency; what it is, and resident memory between."""
     server.ask("start")
     before = server.ask("cpu")
-    seconds = load.run(lambda number: start(number + offset), count, tick=lambda done: tick("saturated", done, count))
+    seconds = load.run(start, count, tick=lambda done: tick("saturated", done, count))
     after = server.ask("cpu")
     layers = server.ask("profile").get("layers", {})
-    cpu_us = (after["cpu_s"] - before["cpu_s"]) / count * 1e6
-    full = after["rss"] if operation == "registration" else empty_after
-    offset += count
-    load.run(
-        lambda number: start(number + offset),
-        LATENCY_COUNT,
-        LATENCY_RATE,
-        lambda done: tick("latency", done, LATENCY_COUNT),
-    )
+    few = min(LATENCY_COUNT, count)
+    load.run(lambda number: start(number + count), few, LATENCY_RATE, lambda done: tick("latency", done, few))
     ordered = sorted(load.latencies)
-    return Result(
+    result = Result(
         operation=operation,
         count=count,
-        cpu_us=round(cpu_us, 1),
+        cpu_us=round((after["cpu_s"] - before["cpu_s"]) / count * 1e6, 1),
         rate_per_s=round(count / seconds, 1),
         p50_ms=round(ordered[len(ordered) // 2] * 1e3, 3),
         p99_ms=round(ordered[int(len(ordered) * 0.99)] * 1e3, 3),
-        bytes_per_user=max(0, int((full - empty) / registered)),
         layers={layer: round(spent / count * 1e6, 1) for layer, spent in layers.items()},
     )
+    return result, after["rss"]
 
 
 def two_cores() -> tuple[int, int]:

@@ -1,7 +1,8 @@
 """The network under measurement: a process of its own on one core, asked for its CPU time and memory over its pipes.
 
-Run as `python -m redoubt.lab.bench_server USERS CORE PROFILE WHAT`, WHAT being "network", which takes SIP, or "hss",
-which takes Diameter; ends when its standard input does.
+Run as `python -m redoubt.lab.bench_server USERS CORE PROFILE WHAT`, WHAT being "network", which takes SIP, "hss", which
+takes Diameter, or a JSON file: a network with that configuration, whose users are numbered from its `first` on. Ends
+when its standard input does.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import os
 import pstats
 import resource
 import sys
+from pathlib import Path
 from typing import Any
 
 import uvloop
@@ -22,21 +24,22 @@ REALM = "ims.test"
 K, OPC = "6b" * 16, "6f" * 16  # one card for all: the load generator computes with it, the network does not know
 
 
-async def serve(users: int, profiled: bool, what: str) -> None:
+async def serve(users: int, profiled: bool, what: str, given: dict[str, Any]) -> None:
     """Starts a temporary network with `users` subscribers and answers what standard input asks."""
-    only = FUNCTIONS if what == "network" else ("hss",)
-    config: dict[str, dict[str, Any]] = {
+    only = ("hss",) if what == "hss" else FUNCTIONS
+    config: dict[str, Any] = {
         "network": {"realm": REALM},
         "hss": {"diameter": ["tcp:127.0.0.1:0"]},
         "access": {"policy": "aka-without-ipsec"},  # the load generator speaks no IPsec
+        **given["config"],
     }
     network = await Network.temporary(config, only=only)
     profile = cProfile.Profile()
     try:
         assert network.hss is not None
-        await network.hss.administration.add(_subscribers(users))
+        await network.hss.administration.add(_subscribers(given["first"], users, config["network"]["realm"]))
         tune_memory()
-        host, port = network.p_cscf_address if what == "network" else _first_address(network)
+        host, port = _first_address(network) if what == "hss" else network.p_cscf_address
         _say({"host": host, "port": port, "tunnel": network.tunnel_address[1] if network.gm else 0})
         loop = asyncio.get_running_loop()
         while line := await loop.run_in_executor(None, sys.stdin.readline):
@@ -56,9 +59,9 @@ async def serve(users: int, profiled: bool, what: str) -> None:
         await network.close()
 
 
-def _subscribers(users: int) -> Any:
-    for number in range(users):
-        yield subscriber_of({"impi": f"u{number}@{REALM}", "k": K, "opc": OPC})
+def _subscribers(first: int, users: int, realm: str) -> Any:
+    for number in range(first, first + users):
+        yield subscriber_of({"impi": f"u{number}@{realm}", "k": K, "opc": OPC})
 
 
 def _first_address(network: Network) -> tuple[str, int]:
@@ -96,8 +99,9 @@ def main() -> None:
     users, core, profiled, what = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "1", sys.argv[4]
     if core >= 0 and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
+    given = json.loads(Path(what).read_text()) if what.endswith(".json") else {"first": 0, "config": {}}
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(users, profiled, what))
+        runner.run(serve(users, profiled, what, given))
 
 
 if __name__ == "__main__":

@@ -12,13 +12,26 @@ import struct
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from redoubt.aka.milenage import Milenage
 from redoubt.lab.bench_server import OPC, REALM, K
 from redoubt.secret import Secret
 
 SILENCE_S = 5.0
+REPEAT_S = 1.0
 IP_PKTINFO = 8  # of Linux, which the socket module of 3.11 does not name
+
+
+ABROAD = 1 << 16  # users from this number on are the second network's
+
+
+class Site(NamedTuple):
+    """A network under load: where phones reach its P-CSCF, and its realm."""
+
+    host: str
+    port: int
+    realm: str = REALM
 
 
 class LoadFailed(Exception):
@@ -36,13 +49,15 @@ class Operation:
     route: bytes = b""
     contact: bytes = b""
     to: bytes = b""
+    last: tuple[int, bytes] = (0, b"")  # who sent what, which may have been lost
 
 
 class Load:
     """All phones. `run` keeps `window` operations going, or starts them at `rate` a second."""
 
-    def __init__(self, host: str, port: int, window: int = 48) -> None:
-        self.host, self.port, self.window = host, port, window
+    def __init__(self, *sites: Site, window: int = 48) -> None:
+        self.window = window
+        self._sites = sites
         self.latencies: list[float] = []
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.IPPROTO_IP, IP_PKTINFO, 1)
@@ -63,22 +78,21 @@ class Load:
 
     def register(self, user: int) -> bytes:
         """Starts a full registration (SM1); returns its Call-ID."""
-        call_id = self._begin(Operation(self._on_register, user, user))
-        self._send(user, self._register(user, call_id, 1, b'nonce="",response=""'))
+        call_id = self._begin(operation := Operation(self._on_register, user, user))
+        self._send(operation, user, self._register(user, call_id, 1, b'nonce="",response=""'))
         return call_id
 
     def call(self, caller: int, callee: int) -> bytes:
         """Starts a call: INVITE, 180, 200, ACK, BYE, 200."""
-        call_id = self._begin(Operation(self._on_call, caller, callee))
-        self._send(caller, self._request("INVITE", caller, callee, call_id, 1, _SDP))
+        call_id = self._begin(operation := Operation(self._on_call, caller, callee))
+        self._send(operation, caller, self._request("INVITE", caller, callee, call_id, 1, _SDP))
         return call_id
 
     def message(self, caller: int, callee: int) -> bytes:
         """Starts a MESSAGE."""
-        call_id = self._begin(Operation(self._on_message, caller, callee))
-        self._send(
-            caller, self._request("MESSAGE", caller, callee, call_id, 1, b"Content-Type: text/plain\r\n", b"hello")
-        )
+        call_id = self._begin(operation := Operation(self._on_message, caller, callee))
+        text = b"Content-Type: text/plain\r\n", b"hello"
+        self._send(operation, caller, self._request("MESSAGE", caller, callee, call_id, 1, *text))
         return call_id
 
     # ---- running
@@ -88,7 +102,7 @@ class Load:
     ) -> float:
         """Runs `count` operations, `start(i)` each; the seconds that it took. Latencies are kept. Raises LoadFailed."""
         self.latencies = []
-        began = last = time.perf_counter()
+        began = last = repeated = time.perf_counter()
         started = done = 0
         while done < count:
             now = time.perf_counter()
@@ -101,7 +115,11 @@ class Load:
                 last = time.perf_counter()
                 if tick is not None:
                     tick(done)
-            elif time.perf_counter() - last > SILENCE_S:
+            elif now - max(last, repeated) > REPEAT_S and now - last < SILENCE_S:
+                repeated = now
+                for operation in self._open.values():  # a datagram that a busy machine lost
+                    self._transmit(*operation.last)
+            elif now - last > SILENCE_S:
                 raise LoadFailed(f"{len(self._open)} of {count} operations got no answer for {SILENCE_S:.0f} s")
         return time.perf_counter() - began
 
@@ -138,6 +156,7 @@ class Load:
         if status == b"401" and not operation.to:
             operation.to = b"answered"
             self._send(
+                operation,
                 operation.caller,
                 self._register(operation.caller, _header(data, b"Call-ID"), 2, self._answer(operation.caller, data)),
             )
@@ -150,25 +169,26 @@ class Load:
         start = challenge.index(b'nonce="') + 7
         nonce = challenge[start : challenge.index(b'"', start)]
         res = self._milenage.f2345(base64.b64decode(nonce)[:16]).res.reveal()
-        uri = f"sip:{REALM}".encode()
-        ha1 = _md5(f"u{user}@{REALM}:{REALM}:".encode() + res)
+        realm = self._site(user).realm
+        uri = f"sip:{realm}".encode()
+        ha1 = _md5(f"u{user}@{realm}:{realm}:".encode() + res)
         response = _md5(ha1 + b":" + nonce + b":" + _md5(b"REGISTER:" + uri))
         return b'nonce="' + nonce + b'",response="' + response + b'",algorithm=AKAv1-MD5'
 
     def _on_call(self, operation: Operation, data: bytes, _own: str) -> bool:
         call_id = _header(data, b"Call-ID")
         if data.startswith(b"INVITE "):
-            self._send(operation.callee, self._response(b"180 Ringing", operation, data))
-            self._send(operation.callee, self._response(b"200 OK", operation, data, _SDP_LINES))
+            self._send(operation, operation.callee, self._response(b"180 Ringing", operation, data))
+            self._send(operation, operation.callee, self._response(b"200 OK", operation, data, _SDP_LINES))
         elif data.startswith(b"BYE "):
-            self._send(operation.callee, self._response(b"200 OK", operation, data))
+            self._send(operation, operation.callee, self._response(b"200 OK", operation, data))
         elif data.startswith(b"SIP/2.0 200") and b" INVITE\r\n" in data:
             operation.to = _header(data, b"To")
             operation.contact = _header(data, b"Contact").strip(b"<>")
             routes = _headers(data, b"Record-Route")
             operation.route = b"".join(b"Route: " + route + b"\r\n" for route in reversed(routes))
-            self._send(operation.caller, self._in_dialog("ACK", operation, call_id, 1))
-            self._send(operation.caller, self._in_dialog("BYE", operation, call_id, 2))
+            self._send(operation, operation.caller, self._in_dialog("ACK", operation, call_id, 1))
+            self._send(operation, operation.caller, self._in_dialog("BYE", operation, call_id, 2))
         elif data.startswith(b"SIP/2.0 200"):
             return True
         elif data[8:11] >= b"300" and data.startswith(b"SIP/2.0"):
@@ -177,7 +197,7 @@ class Load:
 
     def _on_message(self, operation: Operation, data: bytes, _own: str) -> bool:
         if data.startswith(b"MESSAGE "):
-            self._send(operation.callee, self._response(b"200 OK", operation, data))
+            self._send(operation, operation.callee, self._response(b"200 OK", operation, data))
             return False
         if data[8:11] >= b"300":
             raise LoadFailed(data.split(b"\r\n", 1)[0].decode())
@@ -192,18 +212,29 @@ class Load:
         self._open[call_id] = operation
         return call_id
 
-    def _send(self, user: int, data: bytes) -> None:
+    def _send(self, operation: Operation, user: int, data: bytes) -> None:
+        operation.last = user, data
+        self._transmit(user, data)
+
+    def _transmit(self, user: int, data: bytes) -> None:
         address = socket.inet_aton(_address(user))
         packet_info = struct.pack("I4s4s", 0, address, bytes(4))
-        self._socket.sendmsg([data], [(socket.IPPROTO_IP, IP_PKTINFO, packet_info)], 0, (self.host, self.port))
+        host, port, _realm = self._site(user)
+        self._socket.sendmsg([data], [(socket.IPPROTO_IP, IP_PKTINFO, packet_info)], 0, (host, port))
+
+    def _site(self, user: int) -> Site:
+        return self._sites[user >= ABROAD]
+
+    def _impu(self, user: int) -> str:
+        return f"sip:u{user}@{self._site(user).realm}"
 
     def _register(self, user: int, call_id: bytes, cseq: int, answer: bytes) -> bytes:
-        here = f"{_address(user)}:{self._own_port}"
+        here, realm, impu = f"{_address(user)}:{self._own_port}", self._site(user).realm, self._impu(user)
         return (
-            f"REGISTER sip:{REALM} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{call_id.decode()}{cseq};rport\r\n"
-            f"From: <sip:u{user}@{REALM}>;tag=l{user}\r\nTo: <sip:u{user}@{REALM}>\r\nCall-ID: {call_id.decode()}\r\n"
+            f"REGISTER sip:{realm} SIP/2.0\r\nVia: SIP/2.0/UDP {here};branch=z9hG4bK{call_id.decode()}{cseq};rport\r\n"
+            f"From: <{impu}>;tag=l{user}\r\nTo: <{impu}>\r\nCall-ID: {call_id.decode()}\r\n"
             f"CSeq: {cseq} REGISTER\r\nContact: <sip:u{user}@{here}>;expires=3600\r\n"
-            f'Authorization: Digest username="u{user}@{REALM}",realm="{REALM}",uri="sip:{REALM}",{answer.decode()}\r\n'
+            f'Authorization: Digest username="u{user}@{realm}",realm="{realm}",uri="sip:{realm}",{answer.decode()}\r\n'
             "Expires: 3600\r\nMax-Forwards: 70\r\nSupported: path\r\n"
             "P-Access-Network-Info: 3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=0010100010000001\r\nContent-Length: 0\r\n\r\n"
         ).encode()
@@ -215,10 +246,10 @@ class Load:
         body = _SDP_BODY if method == "INVITE" else body
         return (
             (
-                f"{method} sip:u{callee}@{REALM} SIP/2.0\r\n"
+                f"{method} {self._impu(callee)} SIP/2.0\r\n"
                 f"Via: SIP/2.0/UDP {here};branch=z9hG4bK{call_id.decode()}{cseq};rport\r\n"
                 f"Route: {self._services.get(caller, b'').decode()}\r\n"
-                f"From: <sip:u{caller}@{REALM}>;tag=c\r\nTo: <sip:u{callee}@{REALM}>\r\nCall-ID: {call_id.decode()}\r\n"
+                f"From: <{self._impu(caller)}>;tag=c\r\nTo: <{self._impu(callee)}>\r\nCall-ID: {call_id.decode()}\r\n"
                 f"CSeq: {cseq} {method}\r\nMax-Forwards: 70\r\nContact: <sip:u{caller}@{here}>\r\n"
             ).encode()
             + headers
@@ -232,7 +263,7 @@ class Load:
             f"{method} {operation.contact.decode()} SIP/2.0\r\n"
             f"Via: SIP/2.0/UDP {here};branch=z9hG4bK{call_id.decode()}{method};rport\r\n".encode()
             + operation.route
-            + f"From: <sip:u{operation.caller}@{REALM}>;tag=c\r\nTo: {operation.to.decode()}\r\n"
+            + f"From: <{self._impu(operation.caller)}>;tag=c\r\nTo: {operation.to.decode()}\r\n"
             f"Call-ID: {call_id.decode()}\r\nCSeq: {cseq} {method}\r\n"
             "Max-Forwards: 70\r\nContent-Length: 0\r\n\r\n".encode()
         )
