@@ -204,6 +204,7 @@ GATEWAY_ATTEMPTS_REMEMBERED = 1_024  # IKE attempts of strangers and partners, b
 # The border. A token outlives what it was made for: the longest registration (SCscfConfig.max_expires) is 6.9 days.
 HIDING_TOKEN_S = 8 * 24 * 3600
 B2BUA_DIALOGS = 20_000  # of one border node, about 2 kB each; as many calls as Media anchors
+B2BUA_FORKS = 16  # dialogs of one INVITE or SUBSCRIBE; a user has up to ten phones, and they ring at once
 B2BUA_INVITES = 8  # of one dialog, whose CSeq a late ACK or PRACK may name
 BORDER_HOPS_INSIDE = 20  # of Max-Forwards, which a request of a partner must have left: the longest way inside is below
 HIDING_KEYS = 64  # of one ring: a rotation every three hours of the time that tokens live

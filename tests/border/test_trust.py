@@ -91,11 +91,16 @@ async def test_a_wish_for_privacy_names_nobody(wish: str) -> None:
 async def test_a_called_user_who_wants_to_be_unknown_is() -> None:
     edge = Edge()
     told = (ASSERTED, ("Privacy", "user"), ("Contact", "<sip:alice@203.0.113.7>"), ("Organization", "Alice's"))
-    edge.inside.answers = lambda request: request.response(200, to_tag="t", headers=told)
+    way = ("Record-Route", "<sip:pcscf.home1.net;lr>")
+    edge.inside.answers = lambda request: request.response(
+        200, to_tag="t", headers=(*told, way, ("Record-Route", request.get("Record-Route") or ""))
+    )
     answer = await edge.enter(from_partner("sip:a@home1.net", from_="<sip:x@sip.example>;tag=1"), plain())
     text = answer.to_bytes().decode().lower()
     assert answer.status == 200 and "alice" not in text and "203.0.113.7" not in text
-    bye = from_partner((answer.get("Contact") or "").strip("<>"), method="BYE", to_="<sip:a@home1.net>;tag=t")
+    (route,) = answer.all("Record-Route")
+    contact = (answer.get("Contact") or "").strip("<>")
+    bye = from_partner(contact, ("Route", route), method="BYE", to_="<sip:a@home1.net>;tag=t")
     await edge.enter(bye, plain())
     assert edge.inside.last.uri == "sip:alice@203.0.113.7"
 

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from redoubt.border.topology import Way, entries_of
 from redoubt.cscf.lapses import Ends, is_gone
-from redoubt.limits import B2BUA_DIALOGS, B2BUA_INVITES, DIALOG_LIFETIME_S
+from redoubt.limits import B2BUA_DIALOGS, B2BUA_FORKS, B2BUA_INVITES, DIALOG_LIFETIME_S
 from redoubt.ndm.partners import Partner
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import CONTACT, CSEQ, FROM, RACK, REPLACES, SUBSCRIPTION_STATE, TO
@@ -242,6 +242,8 @@ class Crossing:
         """The near leg as of who answered; each of several who answer has its own (RFC 3261 12.1)."""
         if tag is None:
             return self._near
+        if response.status < 300 and tag not in self._tags and len(self._tags) >= B2BUA_FORKS:
+            raise SipError(503, f"{self.partner.name}: more who answer than one request may have", "limits.B2BUA_FORKS")
         near = self._near_of(tag)
         if self._method not in DIALOG_FORMING:
             return near
@@ -277,6 +279,8 @@ class Crossing:
         for dialog in self._early:
             if dialog.legs[self._came.other].theirs.tag == tag:
                 return dialog
+        if len(self._early) >= B2BUA_FORKS:
+            raise SipError(503, f"{self.partner.name}: more who answer than one request may have", "limits.B2BUA_FORKS")
         leg = self._far
         far = Leg(leg.call_id, leg.ours, leg.theirs.with_param("tag", tag), "", (), leg.sent, dict(leg.numbers))
         dialog = Dialog(self.partner, {self._came: self._near_of(tag), self._came.other: far})

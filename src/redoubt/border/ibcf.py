@@ -22,12 +22,12 @@ from redoubt.config.interconnect import IbcfConfig
 from redoubt.media.anchoring import Anchoring, Outsider
 from redoubt.ndm.partners import Partner, Partners
 from redoubt.sip.errors import SipError
-from redoubt.sip.fields import P_ASSERTED_IDENTITY, ROUTE
+from redoubt.sip.fields import P_ASSERTED_IDENTITY, P_ASSOCIATED_URI, ROUTE
 from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.message import MANDATORY, Request, Response
 from redoubt.sip.reasons import REASONS
 from redoubt.sip.service import Answer, Context, Exchange, OnResponse, Service, forward
-from redoubt.sip.uri import SipUri, Uri, is_ip_address, parse_uri
+from redoubt.sip.uri import OtherUri, SipUri, Uri, is_ip_address, parse_uri
 
 EXIT = "TS 24.229 5.10.2"
 ENTRY = "TS 24.229 5.10.3"
@@ -81,6 +81,8 @@ class Ibcf:
 
         def came_back(response: Response) -> None:
             passage.back(response)
+            if came.method == "REGISTER":
+                self._demand_own_users(response, partner)
             self._trust.believe(response, partner)
             self._screening.trim(response, partner)
             judge(response, partner, self._context)
@@ -123,8 +125,8 @@ class Ibcf:
             passage = self._in(request, partner)
             self._demand_entry(request, partner, passage)
             self._trust.believe(request, partner)
-            if not (passage.is_known or self.rates.has(request, partner) or self._names_nodes(partner)):
-                self._trust.disown(request, partner)
+            if not (passage.is_known or self._names_nodes(partner)):
+                self._trust.disown(request, partner, self.rates.callers(request, partner))
             counted = self._counted(request, partner)
         except SipError as fault:
             partner.refused(fault.why, context.clock.now())
@@ -146,12 +148,14 @@ class Ibcf:
     def _addressed(self, request: Request) -> tuple[Partner, bool]:
         """To whom it goes, and whether the dialog's caller is anonymous there: what our own entry names, else who leads
         to the next hop's domain. Raises SipError."""
-        named, anonymous = "", False
-        while (route := request.first(ROUTE)) is not None and self._topology.is_own(route.uri):
-            named, anonymous = self._topology.named_in(route.uri)
+        partner, anonymous = None, False  # what stands below the entry that names the partner is the partner's word
+        while partner is None and (own := request.first(ROUTE)) is not None and self._topology.is_own(own.uri):
+            named, anonymous = self._topology.named_in(own.uri)
             request.pop_first(ROUTE)
-        partner = self._partners.named(named) if named else None
-        if route is None and self._topology.is_own(request.request_uri):  # of a dialog that begins anew at the border
+            partner = self._partners.named(named) if named else None
+        route = request.first(ROUTE)
+        if partner is None and route is None and self._topology.is_own(request.request_uri):
+            # of a dialog that begins anew at the border
             dialog = self.b2bua.find(Side.INSIDE, request)
             if dialog is None:
                 raise SipError(481, "a request in a dialog that the border does not know", "RFC 3261 12.2.2")
@@ -177,9 +181,30 @@ class Ibcf:
         return crossing
 
     def _demand_exit(self, request: Request, partner: Partner) -> None:
-        """What the agreement lets leave."""
-        if request.method == "REGISTER" and not (partner.config.serves_visitors and partner.is_trusted):
+        """What the agreement lets leave: a network registers its own users here, and nobody else's."""
+        if request.method != "REGISTER":
+            return
+        if not (partner.config.serves_visitors and partner.is_trusted):
             raise SipError(403, f"{partner.name}'s users may not register here: no roaming agreement", EXIT)
+        if not self._is_of(request.to.uri, partner):
+            raise SipError(403, f"{str(request.to.uri)[:60]} wants to register, no user of {partner.name}", EXIT)
+
+    def _is_of(self, user: Uri, partner: Partner) -> bool:
+        """Whether it may say that somebody is its user: of its domains, or of those behind it. Numbers say nothing."""
+        if not isinstance(user, SipUri) or not self._context.enforces("border-visitor"):
+            return not isinstance(user, OtherUri)
+        return self._partners.to(user.host) is partner
+
+    def _demand_own_users(self, response: Response, partner: Partner) -> None:
+        """Whom a visitor's home network says that it is: the P-CSCF asserts that (TS 24.229 5.2.2.1, 5.2.6.3.3)."""
+        if not response.has(P_ASSOCIATED_URI.name):
+            return
+        named = response.every(P_ASSOCIATED_URI)
+        own = [one for one in named if self._is_of(one.uri, partner)]
+        if len(own) < len(named):
+            why = f"{partner.name} names identities of others for a visitor: removed"
+            self._context.refused(0, why, EXIT, call_id=response.call_id)
+            response.put(P_ASSOCIATED_URI, *own)
 
     def _privacy_with(self, partner: Partner) -> frozenset[str]:
         """What of RFC 3323 can be had towards a partner: addresses in headers need hiding, media needs the relay."""
@@ -210,8 +235,7 @@ class Ibcf:
     def _demand_entry(self, request: Request, partner: Partner, passage: Inward | Crossing) -> None:
         """What the agreement lets in: along a way that a token of ours holds, or to users of this network."""
         if passage.is_known:
-            if passage.way is not None and passage.way.users is not None:
-                self._demand_visitor(request, partner, passage.way)
+            self._demand_along(request, partner, passage)
             return
         in_dialog = request.to.tag is not None
         if self._names_nodes(partner) and request.has("Route"):
@@ -225,11 +249,11 @@ class Ibcf:
             host = _host(uri)  # nodes, names that none has and addresses are all what an unknown user's domain is
             if host and (self._topology.is_node(host) or is_ip_address(host)):
                 raise SipError(404, f"{partner.name} asks for {host}, which is no domain of users", ENTRY)
-        foreign = [one.uri for one in request.every(ROUTE) if _host(one.uri) != self._realm]
+        foreign = [one for one in request.every(ROUTE) if _host(one.uri) != self._realm]
         for hop in foreign:
-            self._demand_transit(self._beyond(hop, partner), partner, _host(hop))
+            self._demand_transit(self._beyond(hop.uri, partner), partner, _host(hop.uri))
+        request.put(ROUTE, *foreign)  # without this network's own entry, where ;orig would ask for a caller's services
         if not foreign:
-            request.remove("Route")
             target = self._beyond(uri, partner)
             if target is not None:
                 self._demand_transit(target, partner, _host(uri))
@@ -238,6 +262,26 @@ class Ibcf:
         """Whether it has our visitors and no tokens: they call along a Service-Route in clear."""
         roams = partner.config.serves_visitors or bool(partner.config.visited_networks)
         return roams and partner.is_trusted and not self._topology.hides
+
+    def _demand_along(self, request: Request, partner: Partner, passage: Inward | Crossing) -> None:
+        """A token leads where it says and no further, unless to a partner that it names; one of a URI, to that node."""
+        way = passage.way
+        if way is not None and way.users is not None:
+            self._demand_visitor(request, partner, way)
+        if isinstance(passage, Crossing) and way is None:
+            return  # in a dialog, whose routes this border keeps
+        if not self._context.enforces("border-route"):
+            return
+        entries = way.entries if way is not None else ()
+        leaves = bool(entries) and self._topology.named_in(ROUTE.parse(entries[-1]).uri)[0] != ""
+        astray = request.every(ROUTE)[len(entries) :]
+        if astray and not (leaves and self._topology.is_own(ROUTE.parse(entries[-1]).uri)):
+            raise SipError(403, f"{partner.name} goes on from a token's way to {str(astray[0].uri)[:60]}", ENTRY)
+        if request.method == "REGISTER":
+            raise SipError(403, f"{partner.name} registers along a token: the I-CSCF decides who may", ENTRY)
+        uri = request.request_uri
+        if way is None and not (isinstance(uri, SipUri) and self._topology.is_at_node(uri)):
+            raise SipError(403, f"{partner.name} asks for {request.uri[:60]} without the way of its dialog", ENTRY)
 
     def _demand_visitor(self, request: Request, partner: Partner, way: Way) -> None:
         """A visited network speaks for users who registered from it, along the Service-Route that they got."""

@@ -29,7 +29,9 @@ DIALOG_FORMING = frozenset(("INVITE", "SUBSCRIBE", "REFER"))  # RFC 3261 12, RFC
 class Outward:
     """A request of this network to a partner: hidden in place when made."""
 
-    __slots__ = ("_anonymous", "_from", "_path", "_routes", "_shown", "_to", "_topology", "_vias", "partner")
+    __slots__ = (
+        "_anonymous", "_from", "_path", "_registers", "_routes", "_shown", "_to", "_topology", "_vias", "partner",
+    )  # fmt: skip
 
     def __init__(
         self, topology: Topology, partner: Partner, request: Request, wishes: Wishes, anonymous: bool
@@ -47,14 +49,14 @@ class Outward:
             self._routes = entries_of(request, "Record-Route")
             self._shown = topology.outer_routes(self._routes, partner)
             request.replace("Record-Route", self._shown)
-        if request.method == "REGISTER":
+        self._registers = request.method == "REGISTER"
+        if self._registers:
             self._path = request.all("Path")
             request.replace("Path", topology.outer_routes(entries_of(request, "Path"), partner))
         if topology.hides:
             hide_targets(request, topology, partner, self._anonymous or wishes.header)
             _hide_party(request, topology, partner)
-            if any(topology.may_name_node(line) for line in request.all("Route")):
-                request.replace("Route", topology.foreign(entries_of(request, "Route"), partner))
+            _drop_lies(request, topology)
         if self._anonymous:
             request.put(FROM, replace(NOBODY, params=request.from_.params))
 
@@ -69,7 +71,8 @@ class Outward:
             response.replace("Record-Route", self._restored(entries_of(response, "Record-Route")))
         if response.has("Path"):
             response.replace("Path", self._path)
-        if response.has("Service-Route"):  # requests of the visitor come this way (TS 24.229 5.10.2.2)
+        if response.has("Service-Route") or (self._registers and response.is_success):
+            # requests of the visitor come this way (TS 24.229 5.10.2.2), whatever its home says or leaves out
             response.push("Service-Route", self._topology.entry(self.partner))
 
     def _restored(self, routes: list[str]) -> list[str]:
@@ -211,6 +214,14 @@ def _shorten(message: Message, topology: Topology) -> None:
     if topology.names_node(message.body.decode("utf-8", "surrogateescape")):
         first = message.body.partition(b"\r\n")[0]
         message.body = b"" if topology.names_node(first.decode("utf-8", "surrogateescape")) else first + b"\r\n"
+
+
+def _drop_lies(request: Request, topology: Topology) -> None:
+    """What is left of the Route beyond this border was written there, by those who know nodes as tokens at most. Sealed
+    for them, an entry that they made up would be a token that leads wherever they like.
+    """
+    if any(topology.may_name_node(line) for line in request.all("Route")):
+        request.replace("Route", [entry for entry in entries_of(request, "Route") if not topology.is_inside(entry)])
 
 
 def _last(entry: str, routes: list[str]) -> int:

@@ -11,7 +11,7 @@ from redoubt.cscf.lapses import Ends, is_gone
 from redoubt.limits import DIALOG_LIFETIME_S, RETRY_AFTER_S
 from redoubt.ndm.partners import Partner
 from redoubt.sip.errors import SipError
-from redoubt.sip.fields import SESSION_EXPIRES
+from redoubt.sip.fields import P_ASSERTED_IDENTITY, SESSION_EXPIRES
 from redoubt.sip.message import Request, Response
 from redoubt.sip.service import Context
 from redoubt.sip.uri import OtherUri
@@ -42,9 +42,15 @@ class Bucket:
 class Call:
     """A session with a partner, from INVITE to BYE; its end is known at last by silence."""
 
-    key: tuple[str, str]  # the partner's name and the Call-ID inside
+    key: tuple[str, str, str]  # the partner's name, the Call-ID there, the caller's tag
+    callers: frozenset[str] = frozenset()  # whom this network or the partner asserted when it began
     expires_at: float = 0.0
     queued_at: float = 0.0
+
+
+def _key(request: Request, partner: Partner, tag: str | None = None) -> tuple[str, str, str]:
+    """A call, by the tag of From; by that of To for what the callee sends."""
+    return partner.name, request.call_id, tag or request.from_.tag or ""
 
 
 def _of_no_call(_response: Response) -> None:
@@ -57,7 +63,7 @@ class Rates:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._buckets: dict[str, Bucket] = {}
-        self._calls: dict[tuple[str, str], Call] = {}
+        self._calls: dict[tuple[str, str, str], Call] = {}
         self._of: dict[str, int] = {}
         self._silences: Ends[Call] = Ends(self._over)
 
@@ -65,9 +71,10 @@ class Rates:
         """Calls that are counted."""
         return len(self._calls)
 
-    def has(self, request: Request, partner: Partner) -> bool:
-        """Whether a request is of a call with the partner that stands: one that it sends back, forwarded."""
-        return (partner.name, request.call_id) in self._calls
+    def callers(self, request: Request, partner: Partner) -> frozenset[str]:
+        """Who called, of a call with the partner that stands, which it may send back, forwarded."""
+        call = self._calls.get(_key(request, partner))
+        return frozenset() if call is None else call.callers
 
     def calls_with(self, partner: Partner) -> int:
         return self._of.get(partner.name, 0)
@@ -91,12 +98,12 @@ class Rates:
 
     def begin(self, request: Request, partner: Partner) -> Callable[[Response], None]:
         """A call, either way; what it returns hears of its responses. Raises SipError 503 when there are too many."""
-        key = (partner.name, request.call_id)
+        key = _key(request, partner)
         known = key in self._calls
         full = self.calls_with(partner) >= partner.config.sessions
         if full and not known and excess_of(request) == INITIAL and self._context.enforces("border-rate"):
             raise self._busy(f"{partner.config.sessions} calls with {partner.name} stand (`sessions`)")
-        call = self._calls.get(key) or self._keep(key)
+        call = self._calls.get(key) or self._keep(key, request)
         call.expires_at = asyncio.get_running_loop().time() + DIALOG_LIFETIME_S
         self._silences.put(call)
 
@@ -110,7 +117,7 @@ class Rates:
 
     def goes_on(self, request: Request, partner: Partner) -> Callable[[Response], None]:
         """A request inside a call; what it returns hears of its responses."""
-        call = self._calls.get((partner.name, request.call_id))
+        call = self._calls.get(_key(request, partner)) or self._calls.get(_key(request, partner, request.to.tag))
         if call is None:
             return _of_no_call
         ends = request.method == "BYE"
@@ -134,8 +141,9 @@ class Rates:
         call.expires_at = asyncio.get_running_loop().time() + lifetime_s
         self._silences.put(call)
 
-    def _keep(self, key: tuple[str, str]) -> Call:
-        call = self._calls[key] = Call(key)
+    def _keep(self, key: tuple[str, str, str], request: Request) -> Call:
+        callers = frozenset([asserted.uri.aor for asserted in request.every(P_ASSERTED_IDENTITY)])
+        call = self._calls[key] = Call(key, callers)
         self._of[key[0]] = self._of.get(key[0], 0) + 1
         return call
 

@@ -15,7 +15,7 @@ from redoubt.sip.multipart import split_body
 from redoubt.sip.names import CANONICAL
 from redoubt.sip.sdp import Attribute, Media, parse_sdp
 from redoubt.sip.service import Context
-from redoubt.sip.uri import SipUri, Uri
+from redoubt.sip.uri import SEPARATORS, SipUri, Uri
 
 CLAUSE = "TS 29.165 6.1"
 KNOWN_HEADERS = frozenset(CANONICAL.values())
@@ -89,8 +89,8 @@ class Screening:
 
 def _demand_target(uri: Uri, partner: Partner) -> None:
     """The access list of the agreement: numbers by how they begin, domains with all below them. Raises 403."""
-    host = uri.host if isinstance(uri, SipUri) else ""
-    number = uri.aor.partition(":")[2].partition("@")[0]
+    host = uri.host.rstrip(".") if isinstance(uri, SipUri) else ""
+    number = uri.aor.partition(":")[2].partition("@")[0].translate(SEPARATORS)
     for refused in partner.config.refuse:
         lowered = refused.lower()
         is_number = lowered[:1] in NUMERIC

@@ -133,7 +133,7 @@ class Topology:
         if self._hiding is None:
             return [self.outer_entry((), partner), *entries]
         at = 0
-        while at < len(entries) and self._is_ours(entries[at]):
+        while at < len(entries) and self.is_inside(entries[at]):
             at += 1
         return [self.outer_entry(entries[:at], partner), *self.foreign(entries[at:], partner)]
 
@@ -151,7 +151,7 @@ class Topology:
         found: list[str] = []
         hidden: list[str] = []
         for entry in entries:
-            if self._is_ours(entry):
+            if self.is_inside(entry):
                 hidden.append(entry)
                 continue
             if hidden:
@@ -160,7 +160,7 @@ class Topology:
             found.append(entry)
         return [*found, self.outer_entry(hidden, partner)] if hidden else found
 
-    def _is_ours(self, entry: str) -> bool:
+    def is_inside(self, entry: str) -> bool:
         """Whether it is of inside. A token of ours is not: a request that comes by twice has it from the first time."""
         uri = ROUTE.parse(entry).uri
         if not isinstance(uri, SipUri) or uri.host != self.own:

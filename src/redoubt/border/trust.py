@@ -20,7 +20,7 @@ from redoubt.sip.fields import P_ASSERTED_IDENTITY, P_CHARGING_VECTOR, P_VISITED
 from redoubt.sip.headers.ims import ChargingVector
 from redoubt.sip.message import Message, Request, Response
 from redoubt.sip.service import Context
-from redoubt.sip.uri import SipUri
+from redoubt.sip.uri import SipUri, Uri
 
 ANONYMOUS = "anonymous.invalid"
 # Of one network only, whoever the partner is: charging nodes, the HSS, keys of profiles, the software of nodes.
@@ -138,17 +138,22 @@ class Trust:
         elif partner.is_trusted and vector is not None and self._is_of(vector.term_ioi, partner):
             message.put(P_CHARGING_VECTOR, vector)
 
-    def disown(self, request: Request, partner: Partner) -> None:
-        """Users of this network call from it: a partner that asserts one of them, in a call that did not come from
-        here, is not believed (RFC 3325 5 leaves to agreements which identities a peer may assert)."""
+    def disown(self, request: Request, partner: Partner, callers: frozenset[str]) -> None:
+        """Users and nodes of this network speak from it: a partner that asserts one of them, but for the `callers` of a
+        call that came from here and comes back, is not believed (RFC 3325 5 leaves to agreements whom a peer asserts).
+        """
         if not partner.is_trusted or not self._context.enforces("border-own-users"):
             return
         asserted = request.every(P_ASSERTED_IDENTITY)
-        kept = [one for one in asserted if not isinstance(one.uri, SipUri) or one.uri.host != self._realm]
+        kept = [one for one in asserted if not self._is_ours(one.uri) or one.uri.aor in callers]
         if len(kept) < len(asserted):
             why = f"{partner.name} asserts a user of this network in a call that began there: removed"
             self._context.refused(0, why, "RFC 3325 5", method=request.method, call_id=request.call_id)
             request.put(P_ASSERTED_IDENTITY, *kept)
+
+    def _is_ours(self, uri: Uri) -> bool:
+        host = uri.host.rstrip(".") if isinstance(uri, SipUri) else ""
+        return host == self._realm or host.endswith(f".{self._realm}")
 
     def _charge(self, request: Request, partner: Partner, vector: ChargingVector | None) -> None:
         """Who pays whom follows from inter-operator identifiers: only the partner's own (TS 24.229 4.5.4, row 83)."""
