@@ -29,19 +29,21 @@ class _Address:
     __slots__ = ("client_ports", "next_client", "owners", "server_load", "server_ports")
 
     def __init__(self) -> None:
-        self.owners: dict[tuple[str, int], tuple[Hashable, int]] = {}  # a port or SPI: its phone, in how many sets
-        self.server_ports: dict[Hashable, dict[int, int]] = {}  # a phone: our ports towards it, each in how many sets
+        self.owners: dict[int, tuple[Hashable, int]] = {}  # a port or SPI: its phone, in how many sets
+        self.server_ports: dict[Hashable, tuple[int, ...]] = {}  # a phone: our port towards it, of each of its sets
         self.server_load: dict[int, int] = {}  # our port: for how many phones
         self.client_ports: set[int] = set()
         self.next_client = 0
 
     def claim(self, phone: Hashable, ours: Ends, theirs: Ends) -> None:
+        first = phone, 1
         for thing in _things(theirs):
-            self.owners[thing] = (phone, self.owners.get(thing, (phone, 0))[1] + 1)
+            owner = self.owners.get(thing)
+            self.owners[thing] = first if owner is None else (phone, owner[1] + 1)
         self.client_ports.add(ours.port_c)
-        ports = self.server_ports.setdefault(phone, {})
-        ports[ours.port_s] = ports.get(ours.port_s, 0) + 1
-        if ports[ours.port_s] == 1:
+        ports = self.server_ports.get(phone, ())
+        self.server_ports[phone] = (*ports, ours.port_s)
+        if ours.port_s not in ports:
             self.server_load[ours.port_s] = self.server_load.get(ours.port_s, 0) + 1
 
     def disclaim(self, phone: Hashable, ours: Ends, theirs: Ends) -> None:
@@ -50,17 +52,24 @@ class _Address:
             if sets > 1:
                 self.owners[thing] = (owner, sets - 1)
         self.client_ports.remove(ours.port_c)
-        ports = self.server_ports[phone]
-        ports[ours.port_s] -= 1
-        if not ports[ours.port_s]:
-            del ports[ours.port_s]
+        ports = list(self.server_ports.pop(phone))
+        ports.remove(ours.port_s)
+        if ports:
+            self.server_ports[phone] = tuple(ports)
+        if ours.port_s not in ports:
             self.server_load[ours.port_s] -= 1
-        if not ports:
-            del self.server_ports[phone]
 
 
-def _things(theirs: Ends) -> tuple[tuple[str, int], ...]:
-    return ("port", theirs.port_c), ("port", theirs.port_s), ("SPI", theirs.spi_c), ("SPI", theirs.spi_s)
+_SPIS = 2**16  # from here on: a port keeps its number, an SPI is moved above all ports
+
+
+def _things(theirs: Ends) -> tuple[int, int, int, int]:
+    """What is a phone's own, as numbers."""
+    return theirs.port_c, theirs.port_s, _SPIS + theirs.spi_c, _SPIS + theirs.spi_s
+
+
+def _named(thing: int) -> str:
+    return f"port {thing}" if thing < _SPIS else f"SPI {thing - _SPIS}"
 
 
 class Allocator:
@@ -100,8 +109,9 @@ class Allocator:
         inner = inner or address
         place = self._addresses.get(address) or _Address()
         for thing in _things(theirs):
-            if place.owners.get(thing, (phone, 0))[0] != phone:
-                raise Taken(f"{thing[0]} {thing[1]} at {address} is another phone's")
+            owner = place.owners.get(thing)
+            if owner is not None and owner[0] != phone:
+                raise Taken(f"{_named(thing)} at {address} is another phone's")
         server_port = self._server_port(place, phone, (inner, theirs.port_c), keep)
         client_port = self._client_port(place, address, (inner, theirs.port_s))
         spi_c = self._spi((theirs.spi_c, theirs.spi_s))
@@ -133,7 +143,7 @@ class Allocator:
         self, place: _Address, phone: Hashable, address: str, ours: Ends, theirs: Ends, inner: str
     ) -> None:
         self._addresses[address] = place
-        self._spis |= {ours.spi_c, ours.spi_s}
+        self._spis.update((ours.spi_c, ours.spi_s))
         place.claim(phone, ours, theirs)
         for pair in _pairs(inner, ours, theirs):
             self._pairs[pair] = self._pairs.get(pair, 0) + 1
