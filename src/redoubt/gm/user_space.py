@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from functools import partial
 from typing import Protocol
 
 from redoubt.gm.agreement import Ends
@@ -78,13 +77,17 @@ class Outside(Protocol):
 
 
 class _Channel:
-    """One association set on this path."""
+    """One association set on this path, until it is removed; what goes out by it."""
 
     __slots__ = (
-        "backward", "envelope", "flow", "idle", "inlets", "keepalive", "outbound", "outer", "owner", "segment_ways",
+        "_path", "backward", "envelope", "flow", "idle", "inlets", "keepalive", "outbound", "outer", "owner",
+        "segment_ways",
     )  # fmt: skip
 
-    def __init__(self, owner: AssociationSet, envelope: UdpEnvelope, outbound: OutboundAssociation) -> None:
+    def __init__(
+        self, path: "UserSpacePath", owner: AssociationSet, envelope: UdpEnvelope, outbound: OutboundAssociation
+    ) -> None:
+        self._path = path
         self.owner = owner
         self.envelope = envelope
         self.outbound = outbound
@@ -95,6 +98,29 @@ class _Channel:
         self.inlets: list[_Inlet] = []
         self.idle = True
         self.keepalive: asyncio.TimerHandle | None = None
+
+    def is_closed(self) -> bool:
+        return self.flow is None
+
+    def send(self, data: bytes) -> None:
+        """A datagram in one packet, or in the tunnel as many as it needs. Raises FlowFailed."""
+        outer, envelope, seal = self.outer, self.envelope, self.outbound.seal
+        if self.flow is None:
+            raise FlowFailed("the association set has ended")
+        if outer is None:
+            raise FlowFailed("the phone has sent nothing yet: where it is, is not known")
+        self.idle = False
+        try:
+            if self._path.wrapping is Wrapping.TRANSPORT:
+                outer.send(seal(envelope.datagram(data), UDP))
+                return
+            for packet in envelope.wrap(data):
+                outer.send(seal(packet, envelope.next_header))
+        except SequenceExhausted:
+            self._path.exhausted(self.owner)
+            raise FlowFailed("the association's sequence numbers are used up") from None
+        except ValueError as error:
+            raise FlowFailed(str(error)) from error
 
 
 def _ports(source: int, target: int) -> bytes:
@@ -139,7 +165,7 @@ class UserSpacePath:
         self, role: Role, wrapping: Wrapping, here: str, port: int, randomness: Randomness, receive: OnDatagram
     ) -> None:
         self._role = role
-        self._wrapping = wrapping
+        self.wrapping = wrapping
         self._here = here
         self._port = port
         self._randomness = randomness
@@ -187,7 +213,7 @@ class UserSpacePath:
         cipher = transform(agreement.suite, association_set.keys, self._randomness)
         slot = association_set.slot
         outbound = OutboundAssociation(theirs.spi_s, cipher, slot.start(SENT), (slot.words, slot.at + SENT))
-        channel = _Channel(association_set, envelope, outbound)
+        channel = _Channel(self, association_set, envelope, outbound)
         for spi, ports, word in (
             (mine.spi_s, (theirs.port_c, mine.port_s), RECEIVED_SERVER),
             (mine.spi_c, (theirs.port_s, mine.port_c), RECEIVED_CLIENT),
@@ -197,16 +223,20 @@ class UserSpacePath:
             window = ReplayWindow(highest=slot.start(word))
             inbound = InboundAssociation(spi, cipher, window, self._refuse, (slot.words, slot.at + word))
             channel.inlets.append(_Inlet(inbound, channel, envelope.back, ports))
-        if self._wrapping is Wrapping.TRANSPORT:
+        if self.wrapping is Wrapping.TRANSPORT:
             backward = OutboundAssociation(
                 theirs.spi_c, cipher, slot.start(SENT_CLIENT), (slot.words, slot.at + SENT_CLIENT)
             )
             self._take_segments(channel, envelope.ends, mine, theirs, backward)
-        channel.flow = self._flow(channel, (self._here, mine.port_s), (there, theirs.port_s))
+        channel.flow = Flow(
+            "udp", (self._here, mine.port_s), (there, theirs.port_s), Zone.ACCESS,
+            EspAssociation(association_set.number, association_set.phone.key.impi),
+            channel.send, channel.is_closed, kept=True,
+        )  # fmt: skip
         for inlet in channel.inlets:
             self._inlets[inlet.association.spi] = inlet
         self._channels[association_set] = channel
-        is_phone, in_tunnel = self._role is Role.PHONE, self._wrapping is Wrapping.TUNNEL
+        is_phone, in_tunnel = self._role is Role.PHONE, self.wrapping is Wrapping.TUNNEL
         where = (association_set.address, self._port) if is_phone or not in_tunnel else slot.where
         if self._outside is not None and where is not None:
             channel.outer = self._outside.flow_to(where)
@@ -238,37 +268,6 @@ class UserSpacePath:
             sum(each.packets for each in came), sum(each.octets for each in came),
             sum(each.replayed for each in came), sum(each.bad_tags for each in came),
         )  # fmt: skip
-
-    # ---- out
-
-    def _flow(self, channel: _Channel, local: Address, remote: Address) -> Flow:
-        owner = channel.owner
-        security = EspAssociation(owner.number, owner.phone.key.impi)
-        send, is_closed = partial(self._send, channel), partial(self._is_closed, owner)
-        return Flow("udp", local, remote, Zone.ACCESS, security, send, is_closed, kept=True)
-
-    def _is_closed(self, owner: AssociationSet) -> bool:
-        return owner not in self._channels
-
-    def _send(self, channel: _Channel, data: bytes) -> None:
-        outer, owner = channel.outer, channel.owner
-        if owner not in self._channels:
-            raise FlowFailed("the association set has ended")
-        if outer is None:
-            raise FlowFailed("the phone has sent nothing yet: where it is, is not known")
-        envelope, seal = channel.envelope, channel.outbound.seal
-        channel.idle = False
-        try:
-            if self._wrapping is Wrapping.TRANSPORT:
-                outer.send(seal(envelope.datagram(data), UDP))
-                return
-            for packet in envelope.wrap(data):
-                outer.send(seal(packet, envelope.next_header))
-        except SequenceExhausted:
-            self.exhausted(owner)
-            raise FlowFailed("the association's sequence numbers are used up") from None
-        except ValueError as error:
-            raise FlowFailed(str(error)) from error
 
     # ---- TCP
 
@@ -334,7 +333,7 @@ class UserSpacePath:
 
     def _follow(self, inlet: _Inlet, sequence: int, outer: Flow) -> bool:
         """A NAT may have moved the phone: the newest packet tells. Without a NAT nobody else's address will do."""
-        if self._wrapping is Wrapping.TRANSPORT and outer.remote[0] != inlet.channel.owner.address:
+        if self.wrapping is Wrapping.TRANSPORT and outer.remote[0] != inlet.channel.owner.address:
             self._misuse(inlet)
             return False
         if sequence == inlet.association.window.highest:
@@ -345,14 +344,14 @@ class UserSpacePath:
     def _inner(self, inlet: _Inlet, payload: bytes, next_header: int) -> None:
         """What the tunnel carried, if it is a datagram between the ends that the association is for."""
         channel = inlet.channel
-        if next_header == TCP and self._wrapping is Wrapping.TRANSPORT:
+        if next_header == TCP and self.wrapping is Wrapping.TRANSPORT:
             if payload[:4] == inlet.ports:
                 self.segments(inlet.ends, payload)
             else:
                 self._misuse(inlet)
             return
         try:
-            if self._wrapping is Wrapping.TRANSPORT:
+            if self.wrapping is Wrapping.TRANSPORT:
                 packet = IpPacket(inlet.ends, next_header, payload) if next_header == UDP else None
             else:
                 packet = parse_ip(payload) if next_header in TUNNEL else None
