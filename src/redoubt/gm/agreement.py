@@ -48,12 +48,12 @@ class Ends(Struct, frozen=True, gc=False):
     port_s: int
 
     def __post_init__(self) -> None:
-        spis, ports = (self.spi_c, self.spi_s), (self.port_c, self.port_s)
-        if spis[0] == spis[1] or not RESERVED_SPIS <= min(spis) <= max(spis) < 2**32:
-            raise ValueError(f"SPIs {spis} are equal or reserved (RFC 4303 2.1)")
-        is_in_range = 0 < min(ports) <= max(ports) < 65_536
-        if ports[0] == ports[1] or not is_in_range or not UNPROTECTED_PORTS.isdisjoint(ports):
-            raise ValueError(f"ports {ports} are equal or not for protection (TS 33.203 7.1)")
+        spi_c, spi_s, port_c, port_s = self.spi_c, self.spi_s, self.port_c, self.port_s
+        if spi_c == spi_s or not (RESERVED_SPIS <= spi_c < 2**32 and RESERVED_SPIS <= spi_s < 2**32):
+            raise ValueError(f"SPIs {spi_c} and {spi_s} are equal or reserved (RFC 4303 2.1)")
+        are_ports = 0 < port_c < 65_536 and 0 < port_s < 65_536
+        if port_c == port_s or not are_ports or port_c in UNPROTECTED_PORTS or port_s in UNPROTECTED_PORTS:
+            raise ValueError(f"ports {port_c} and {port_s} are equal or not for protection (TS 33.203 7.1)")
 
 
 class Offer(Struct, frozen=True, gc=False):

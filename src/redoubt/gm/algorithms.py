@@ -5,6 +5,7 @@ suite itself, so that no negotiation can end with traffic that nothing authentic
 """
 
 from enum import StrEnum
+from functools import cache
 from hmac import digest
 
 from msgspec import Struct
@@ -56,7 +57,13 @@ class Suite(Struct, frozen=True, gc=False):
         return self.integrity is Integrity.HMAC_MD5_96 or self.encryption is Encryption.DES_EDE3_CBC
 
     def __str__(self) -> str:
-        return f"{self.integrity}/{self.encryption}"
+        return _written(self)
+
+
+@cache
+def _written(suite: Suite) -> str:
+    """Each change of each set tells its suite."""
+    return f"{suite.integrity}/{suite.encryption}"
 
 
 SOUND_SUITES = tuple(

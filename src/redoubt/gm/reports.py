@@ -68,21 +68,19 @@ class Reports:
 
     def changed(self, about: AssociationSet, before: State, event: Event, row: Row | None) -> None:
         """A `Listener`. What leaves the state as it is, is not news."""
+        if row is not None and row.state is before:
+            return
         at, impi = self._clock.now(), about.phone.key.impi
         if row is None:
-            self._events.emit(
-                AssociationEventRefused(
-                    at=at, node=self._node, impi=impi, number=about.number, state=before, what=event
-                )
+            told: Told = AssociationEventRefused(
+                at=at, node=self._node, impi=impi, number=about.number, state=before, what=event
             )
-        elif row.state is not before:
-            self._events.emit(
-                AssociationChanged(
-                    at=at, node=self._node, impi=impi, number=about.number, before=before,
-                    after=row.state, what=event, clause=row.clause, suite=str(about.agreement.suite),
-                    source=about.address,
-                )
+        else:
+            told = AssociationChanged(
+                at=at, node=self._node, impi=impi, number=about.number, before=before, after=row.state, what=event,
+                clause=row.clause, suite=str(about.agreement.suite), source=about.address,
             )  # fmt: skip
+        self._events.emit(told)
 
     def refused(self, reason: Drop, spi: int, source: Address) -> None:
         """A path's `Refused`."""
