@@ -87,6 +87,15 @@ def test_a_network_finds_anothers_entry_and_numbers_and_believes_them_by_the_anc
         assert "not authentic" in redoubt(other, "dns", "find", NUMBER, fails=True)["error"]
 
 
+def test_where_an_agreement_says_where_a_partner_is_dns_is_not_asked(lab: Path, tmp_path: Path) -> None:
+    config = tmp_path / "redoubt.toml"
+    agreement = '[[partners]]\nname = "p"\ndomains = ["p.net"]\nconnect = ["tls:192.0.2.9:5061"]\n'
+    config.write_text((lab / "home" / "redoubt.toml").read_text() + agreement)
+    found = redoubt(config, "dns", "find", "sip:ibcf.p.net")
+    assert found["agreement"] == "p"
+    assert found["next_hops"] == [{"transport": "tls", "host": "192.0.2.9", "port": 5061, "proves": "p.net"}]
+
+
 def test_numbers_of_a_file_and_a_shared_key(lab: Path, tmp_path: Path) -> None:
     home, other = lab / "home" / "redoubt.toml", lab / "other" / "redoubt.toml"
     (tmp_path / "numbers").write_text("+33123 sip:bob@example.fr\n")

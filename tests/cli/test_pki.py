@@ -54,6 +54,16 @@ def test_two_operators_believe_each_other_and_revoke(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_who_was_revoked_gets_another_with_the_same_names_and_is_told_how(tmp_path: Path) -> None:
+    home = operator(tmp_path / "one", "home1.net")
+    config = ("--config", str(home / "redoubt.toml"))
+    revoked = CliRunner().invoke(main, ["pki", "revoke", "border", *config])
+    assert "redoubt pki issue border" in revoked.output
+    assert "redoubt pki issue border" in str(told(home, "pki", "renew", status=1)["error"])
+    assert told(home, "pki", "issue", "border")["dns"] == ["ibcf.home1.net"]
+    assert told(home, "pki", "issue", "border", "--dns", "other.home1.net")["dns"] == ["other.home1.net"]
+
+
 def test_faults_are_sentences_that_say_what_to_do(tmp_path: Path) -> None:
     home = operator(tmp_path / "one", "home1.net")
     (tmp_path / "none.pem").write_text("nothing")
@@ -61,7 +71,7 @@ def test_faults_are_sentences_that_say_what_to_do(tmp_path: Path) -> None:
         (("pki", "renew", "nobody"), "redoubt pki show"),
         (("pki", "revoke", "nobody"), "redoubt pki show"),
         (("pki", "issue", "../x"), "letters, digits"),
-        (("pki", "cross", "x", str(tmp_path / "none.pem"), "--domain", "x.net"), "ca.pem"),
+        (("pki", "cross", "x", str(tmp_path / "none.pem"), "--domain", "x.net"), "none.pem is no certificate in PEM"),
         (("pki", "crl", str(tmp_path / "none.pem")), "revocation list"),
     ):
         assert said in str(told(home, *words, status=1)["error"])
@@ -87,6 +97,9 @@ def test_partners_shows_each_agreement(tmp_path: Path) -> None:
             plain = await asyncio.to_thread(
                 CliRunner().invoke, main, ["partners", "sip.example", "--config", str(home / "redoubt.toml")]
             )
+            tunnels = await asyncio.to_thread(
+                CliRunner().invoke, main, ["gateways", "--config", str(home / "redoubt.toml")]
+            )
         finally:
             await control.close()
             await network.close()
@@ -94,6 +107,7 @@ def test_partners_shows_each_agreement(tmp_path: Path) -> None:
             ("home2", True, "idle"), ("plain", False, "in clear"),
         ]  # fmt: skip
         assert "peering" in plain.output and "home2" not in plain.output
+        assert "no [[gateways]]" in tunnels.output
 
     asyncio.run(main_())
 

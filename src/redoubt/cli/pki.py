@@ -7,7 +7,16 @@ from typing import Any
 import click
 import msgspec
 
-from redoubt.cli.output import config_option, console, fail, json_option, print_json, print_rows, says_what_went_wrong
+from redoubt.cli.output import (
+    config_option,
+    console,
+    fail,
+    json_option,
+    print_json,
+    print_rows,
+    says_what_went_wrong,
+    shown,
+)
 from redoubt.config import Config
 from redoubt.ndm.pki import Names
 from redoubt.ndm.pki_folder import CROSS_LIFE, Issued, PkiError, PkiFolder
@@ -20,7 +29,7 @@ Examples:
   redoubt pki cross home2 home2-ca.pem --domain home2.net believe a partner's authority, for its own names only
   redoubt pki crl home2.crl                               our new revocation list, and the partner's
   redoubt pki renew border                                a new key and certificate, taken up under running calls
-  redoubt pki revoke border && redoubt pki crl
+  redoubt pki revoke border && redoubt pki crl && redoubt pki issue border      its key was lost
 \b
 Partners get ca.pem once, and own.crl whenever it is new: by a way that you trust, since all else rests on it.
 """
@@ -82,7 +91,10 @@ def init(operator: str, days: int, folder: Path | None, config_path: Path, as_js
 
 @command.command(epilog=ISSUING)
 @click.argument("name")
-@click.option("--domain", "domains", multiple=True, help="A SIP domain that it proves.  [default: the realm]")
+@click.option(
+    "--domain", "domains", multiple=True,
+    help="A SIP domain that it proves.  [default: the realm, or all that NAME proved before]",
+)  # fmt: skip
 @click.option("--dns", multiple=True, help="A further DNS name, such as the host of a second border node.")
 @click.option("--ip", "addresses", multiple=True, help="An IP address, as identity of a security gateway.")
 @click.option("--no-domain", is_flag=True, help="No SIP domain: for a security gateway or a Diameter node.")
@@ -97,7 +109,8 @@ def issue(
 ) -> None:  # fmt: skip
     """Make a key and certificate, NAME.key and NAME.pem, for a node of ours (both ends of TLS, or of IKE)."""
     config, kept = _opened(config_path, folder, as_json)
-    names = Names(() if no_domain else domains or (config.network.realm,), dns, addresses)
+    before = None if domains or dns or addresses or no_domain else _done(lambda: kept.found(name), as_json)
+    names = before.names if before else Names(() if no_domain else domains or (config.network.realm,), dns, addresses)
     issued = _done(lambda: kept.issue(name, names, _now(), timedelta(days=days)), as_json)
     _tell(issued, kept, as_json)
 
@@ -127,7 +140,8 @@ def renew(name: str, days: int, folder: Path | None, config_path: Path, as_json:
 def revoke(name: str, folder: Path | None, config_path: Path, as_json: bool) -> None:
     """End what was issued under NAME, or the certificate with that serial number, or a partner's cross-certificate.
 
-    Others learn of it by the next revocation list: run `redoubt pki crl` and give own.crl to the partners.
+    Others learn of it by the next revocation list: run `redoubt pki crl` and give own.crl to the partners. What was
+    revoked by mistake or replaced is made again by `redoubt pki issue NAME`.
     """
     _config, kept = _opened(config_path, folder, as_json)
     met = _done(lambda: kept.revoke(name, _now()), as_json)
@@ -135,6 +149,8 @@ def revoke(name: str, folder: Path | None, config_path: Path, as_json: bool) -> 
         print_json({"revoked": msgspec.to_builtins(met)})
         return
     console.print(f"revoked {len(met)} of {name}; next: `redoubt pki crl`, and own.crl to the partners")
+    if any(one.name == name and one.kind == "node" for one in met):
+        console.print(f"then `redoubt pki issue {shown(name)}`, unless nobody shall have that name any more")
 
 
 @command.command(epilog="Example: redoubt pki crl home2.crl home3.crl --days 7")

@@ -38,6 +38,10 @@ class Issued(msgspec.Struct, kw_only=True):
     until: float
     revoked: float = 0.0
 
+    @property
+    def names(self) -> pki.Names:
+        return pki.Names(tuple(self.domains), tuple(self.dns), tuple(self.addresses))
+
 
 class Index(msgspec.Struct, kw_only=True):
     """What an authority must remember."""
@@ -111,14 +115,17 @@ class PkiFolder:
         last = self.last(name)
         if last.revoked:
             raise PkiError(f"{name} was revoked; if it may have another, make it with `redoubt pki issue {name}`")
-        return self.issue(name, pki.Names(tuple(last.domains), tuple(last.dns), tuple(last.addresses)), now, life)
+        return self.issue(name, last.names, now, life)
 
     def last(self, name: str) -> Issued:
         """The newest certificate of that name."""
-        found = [one for one in self.index().issued if one.name == name]
-        if not found:
+        found = self.found(name)
+        if found is None:
             raise PkiError(f"nothing of the name {name} was issued; `redoubt pki show` lists what was")
-        return found[-1]
+        return found
+
+    def found(self, name: str) -> Issued | None:
+        return next((one for one in reversed(self.index().issued) if one.name == name and one.kind == "node"), None)
 
     def revoke(self, name: str, now: datetime) -> list[Issued]:
         """All certificates of that name, or the one of that serial number, count no longer; the list says so."""
@@ -140,6 +147,9 @@ class PkiFolder:
         authority, index = self.authority(), self.index()
         try:
             theirs = load_pem_x509_certificate(file.read_bytes())
+        except ValueError:
+            raise PkiError(f"{file} is no certificate in PEM; ask the partner for its authority's ca.pem") from None
+        try:
             certificate = authority.cross(theirs, domains, now, life)
         except ValueError as error:
             raise PkiError(f"{file}: {error}; ask the partner for the ca.pem of its authority") from None

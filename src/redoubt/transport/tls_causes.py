@@ -39,7 +39,7 @@ FAULTS = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "it wants a certificate of ours; set certificate and key",
     "SSLV3_ALERT_BAD_CERTIFICATE": "it refused our certificate",
     "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE": "it refused our certificate: not for this use",
-    "SSLV3_ALERT_CERTIFICATE_REVOKED": "it refused our certificate: revoked; make a new one with `redoubt pki renew`",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED": "it refused our certificate: revoked; make another with `redoubt pki issue`",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "it refused our certificate: expired; make a new one with `redoubt pki renew`",
     "SSLV3_ALERT_CERTIFICATE_UNKNOWN": "it refused our certificate",
     "TLSV1_ALERT_UNKNOWN_CA": "it does not know who signed our certificate; give its operator our authority's",
