@@ -51,7 +51,7 @@ def command(strongswan: bool, user_space: bool, config_path: Path, as_json: bool
         print_json(rows)
         return
     if not rows:
-        console.print("no tunnels: redoubt.toml has no \\[[gateways]], or nothing runs here that uses one")
+        console.print(shown("no tunnels: redoubt.toml has no [[gateways]], or nothing runs here that uses one"))
         return
     print_rows(HEAD, [_state(row) for row in rows])
     for row in rows:
