@@ -64,9 +64,12 @@ class Ear:
         self.socket.send(packet, target)
         return packet
 
-    async def reaches(self, target: tuple[str, int], other: "Ear") -> bool:
-        """Whether what it says to that place is heard by the other."""
-        packet = self.speak(target, f"{self.local} {self.sent}".encode())
+    async def reaches(self, target: tuple[str, int], other: "Ear", packet: bytes = b"") -> bool:
+        """Whether what it says to that place, or that packet, is heard by the other."""
+        if packet:
+            self.socket.send(packet, target)
+        else:
+            packet = self.speak(target, f"{self.local} {self.sent}".encode())
         await asyncio.sleep(0.1)
         return packet in other.heard
 

@@ -66,6 +66,18 @@ async def conversation_without_an_answer(world: World) -> bool:
     return heard == [True]
 
 
+@against("media-packets")
+async def relay_speaks_sip_to_the_core(world: World) -> bool:
+    """One party names the S-CSCF's address as its own, the other sends SIP: from the relay's host, a trusted node's."""
+    alice, core = await world.ear(ALICE), await world.ear(BOB)
+    call = await call_in(world, alice, core)
+    assert await alice.reaches(call.for_outside, core), "media passes"
+    sip = b"MESSAGE sip:bob@home1.net SIP/2.0\r\nP-Asserted-Identity: <sip:director@home1.net>\r\n\r\n"
+    reached = await alice.reaches(call.for_outside, core, sip)
+    await hang_up(world)
+    return reached
+
+
 @against("media-address")
 async def relay_sends_to_itself(world: World) -> bool:
     """A party that names the relay's port of another call as its own leads media into that call."""

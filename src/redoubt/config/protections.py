@@ -46,6 +46,7 @@ PROTECTIONS = {
     "keep-registered": "a failed authentication deregisters nobody (TS 33.203 6.1.1)",
     "media-address": "a description names no address that is the relay's own or nobody's (requirement row 100)",
     "media-gate": "before the answer media flows towards the caller only (requirement row 103)",
+    "media-packets": "the relay carries media and nothing that a core node would take for signalling (RFC 7983 7)",
     "media-source": "the relay takes media from the address that signalling named (requirement row 103)",
     "partner-agreement": "the border speaks with those only whom an agreement covers (RFC 5922 7, TS 33.210 5)",
     "partner-authority": "what one partner's authority signs proves nothing of another partner (TS 33.310 6.1)",

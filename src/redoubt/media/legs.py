@@ -13,7 +13,7 @@ from typing import Any
 
 from redoubt import limits
 from redoubt.media.ports import Pair
-from redoubt.media.rtp import is_dtls, is_rtcp, is_rtp
+from redoubt.media.rtp import NO_MEDIA, is_dtls, is_rtcp, is_rtp
 from redoubt.transport.flow import Address
 from redoubt.transport.media import MediaSocket, sockaddr
 
@@ -53,12 +53,14 @@ class Leg:
     """One socket of the relay."""
 
     __slots__ = (
-        "_alarm", "_begins", "_behind", "_named", "_quota_told", "_window_ends", "any_source", "foreign", "held",
+        "_alarm", "_begins", "_behind", "_named", "_quota_told", "_stray_told", "_window_ends", "any_packet",
+        "any_source", "foreign", "held",
         "octets", "packets", "passes", "quota", "socket", "source", "target", "twin",
     )  # fmt: skip
 
-    def __init__(self, socket: MediaSocket, any_source: bool, alarm: Alarm) -> None:
+    def __init__(self, socket: MediaSocket, any_source: bool, any_packet: bool, alarm: Alarm) -> None:
         self.socket = socket
+        self.any_packet = any_packet
         self.twin = self
         self.source: Any = None  # whose packets are taken
         self.target: Any = None  # where the twin's packets go
@@ -68,7 +70,7 @@ class Leg:
         self.foreign = 0  # of third parties
         self.held = 0  # that came before the answer, during hold, too long or too many
         self.quota = limits.MEDIA_PACKETS_PER_S  # `packets` may rise to this
-        self._quota_told = False
+        self._quota_told = self._stray_told = False
         self._alarm = alarm
         self._named: Address | None = None
         self._behind: str | None = None
@@ -83,6 +85,9 @@ class Leg:
         twin = self.twin
         if not self.passes or twin.target is None or len(packet) > limits.MEDIA_PACKET_OCTETS:
             self.held += 1
+            return
+        if not packet or (packet[0] in NO_MEDIA and not self.any_packet):
+            self._no_media(source)
             return
         if self.packets >= self.quota:
             self._too_many(source)
@@ -124,6 +129,13 @@ class Leg:
             self._alarm("a packet came from an address that nobody named in signalling", source[:2])
         return self.any_source
 
+    def _no_media(self, source: Any) -> None:
+        """From here it would reach the other party's address with this host's name, which core nodes may trust."""
+        self.held += 1
+        if not self._stray_told:
+            self._stray_told = True
+            self._alarm("a packet that is no media, such as SIP, came to a port of a call", source[:2])
+
     def _too_many(self, source: Any) -> None:
         self.held += 1
         if not self._quota_told:
@@ -144,11 +156,12 @@ class Leg:
 class Stream:
     """The four legs of one m= line: RTP and RTCP towards either side."""
 
-    def __init__(self, pairs: dict[Side, Pair], any_source: bool, alarm: Alarm) -> None:
+    def __init__(self, pairs: dict[Side, Pair], any_source: bool, any_packet: bool, alarm: Alarm) -> None:
         self.pairs = pairs
         self._ends: dict[Side, End] = {}
         self.legs = {
-            side: (Leg(rtp, any_source, alarm), Leg(rtcp, any_source, alarm)) for side, (rtp, rtcp) in pairs.items()
+            side: (Leg(rtp, any_source, any_packet, alarm), Leg(rtcp, any_source, any_packet, alarm))
+            for side, (rtp, rtcp) in pairs.items()
         }
         for here, there in zip(self.legs[Side.INSIDE], self.legs[Side.OUTSIDE], strict=True):
             here.twin, there.twin = there, here

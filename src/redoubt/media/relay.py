@@ -167,7 +167,8 @@ class Relay:
             place = f"{source[0]}:{source[1]}"
             self._context.refused(0, why, "requirement row 103", method="RTP", call_id=session.call_id, source=place)
 
-        return Stream(pairs, not self._context.enforces("media-source"), alarm)
+        enforces = self._context.enforces
+        return Stream(pairs, not enforces("media-source"), not enforces("media-packets"), alarm)
 
     def release(self, stream: Stream) -> None:
         """The ports are free again."""

@@ -6,6 +6,10 @@ VERSION = 2
 RTCP_TYPES = range(192, 224)  # RFC 5761 4
 DTLS_CONTENT = range(20, 64)  # RFC 5764 5.1.2
 
+# First octets that nothing on a media port begins with (RFC 7983 7, without TURN, which ends before): but SIP does, and
+# other protocols of networks do. STUN, DTLS, ZRTP, RTP, and the beginning of a fax (T.38) do not.
+NO_MEDIA = range(64, 128)
+
 
 def is_rtp(packet: bytes, payload_types: frozenset[int]) -> bool:
     """Whether it may be RTP, or SRTP, of one of these payload types."""
