@@ -8,7 +8,7 @@ from rich.progress import Progress, TaskID
 
 from redoubt.cli.output import console, errors, fail, json_option, print_json, print_rows, says_what_went_wrong
 from redoubt.lab.bench import Name, Result, Tick, bench
-from redoubt.lab.bench_gm import MESSAGE_OCTETS, GmCost, bench_gm
+from redoubt.lab.bench_gm import GOAL, MESSAGE_OCTETS, GmCost, bench_gm
 from redoubt.lab.bench_hss import bench_hss
 from redoubt.lab.bench_interconnect import InterconnectCost, bench_interconnect
 from redoubt.lab.bench_media import MediaCost, bench_media
@@ -128,7 +128,7 @@ def _print_media(cost: MediaCost, as_json: bool) -> None:
 
 def _print_gm(cost: GmCost, as_json: bool) -> None:
     if as_json:
-        print_json({"operation": "gm", **asdict(cost)})
+        print_json({"operation": "gm", "ratio": cost.ratio, "goal": GOAL, **asdict(cost)})
         return
     console.print(f"[bold]IPsec[/], {MESSAGE_OCTETS} octets of SIP in ESP in UDP, on one core")
     print_rows(["algorithms", "out", "in"], [[one.suite, f"{one.out_us} us", f"{one.in_us} us"] for one in cost.suites])
@@ -136,6 +136,7 @@ def _print_gm(cost: GmCost, as_json: bool) -> None:
     console.print(
         f"a registration by the same phones ({cost.registrations} each way) costs the network {cost.clear_us} us in the"
         f" clear and {cost.esp_us} us under IPsec, {100 * (cost.ratio - 1):+.0f} %"
+        f" (goal: at most {100 * (GOAL - 1):+.0f} %)"
     )
 
 
