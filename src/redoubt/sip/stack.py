@@ -46,7 +46,7 @@ class Stack:
         self._trusted_nodes = trusted_nodes
         self._tls = tls
         self._neighbours = neighbours
-        self._wire = Wire(context)
+        self._wire = Wire(context, neighbours)
         self._lanes = Lanes()
         around = Surroundings(self._lanes, self._wire.send)
         self.connections = Connections(self._report) if connections is None else connections

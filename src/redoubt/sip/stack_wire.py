@@ -1,8 +1,9 @@
 """The last step of every SIP message of a node: onto its flow, and in front of whoever watches."""
 
 from redoubt.events import MessageSeen
+from redoubt.sip.neighbours import Neighbours
 from redoubt.sip.service import Context
-from redoubt.transport.flow import Address, EspAssociation, Flow
+from redoubt.transport.flow import Address, EspAssociation, Flow, FlowFailed, TlsPeer, Zone
 
 HIDDEN = ('ck="', 'ik="')  # TS 24.229 7.2A.1: keys that the S-CSCF gives to the P-CSCF in a challenge
 
@@ -10,12 +11,19 @@ HIDDEN = ('ck="', 'ik="')  # TS 24.229 7.2A.1: keys that the S-CSCF gives to the
 class Wire:
     """Sends octets on flows; shows messages while `events.tracing` is on and costs nothing else otherwise."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, neighbours: Neighbours | None = None) -> None:
         self._context = context
+        self._neighbours = neighbours
         self._events = context.events
 
     def send(self, flow: Flow, data: bytes) -> None:
-        """Raises FlowFailed."""
+        """Raises FlowFailed; also when a partner's tunnel fell after the transaction began: what is repeated, and what
+        is answered, would leave in clear (TS 33.210 5).
+        """
+        if flow.zone is Zone.BORDER and self._neighbours is not None and not isinstance(flow.security, TlsPeer):
+            stranger = self._neighbours.stranger(flow)
+            if stranger:
+                raise FlowFailed(stranger)
         flow.send(data)
         if self._events.tracing:
             self._show(flow.local, flow.remote, _carrier(flow), data)
