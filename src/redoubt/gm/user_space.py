@@ -111,7 +111,7 @@ class _Channel:
             raise FlowFailed("the phone has sent nothing yet: where it is, is not known")
         self.idle = False
         try:
-            if self._path.wrapping is Wrapping.TRANSPORT:
+            if not self._path.in_tunnel:
                 outer.send(seal(envelope.datagram(data), UDP))
                 return
             for packet in envelope.wrap(data):
@@ -165,7 +165,7 @@ class UserSpacePath:
         self, role: Role, wrapping: Wrapping, here: str, port: int, randomness: Randomness, receive: OnDatagram
     ) -> None:
         self._role = role
-        self.wrapping = wrapping
+        self.in_tunnel = wrapping is Wrapping.TUNNEL
         self._here = here
         self._port = port
         self._randomness = randomness
@@ -223,7 +223,7 @@ class UserSpacePath:
             window = ReplayWindow(highest=slot.start(word))
             inbound = InboundAssociation(spi, cipher, window, self._refuse, (slot.words, slot.at + word))
             channel.inlets.append(_Inlet(inbound, channel, envelope.back, ports))
-        if self.wrapping is Wrapping.TRANSPORT:
+        if not self.in_tunnel:
             backward = OutboundAssociation(
                 theirs.spi_c, cipher, slot.start(SENT_CLIENT), (slot.words, slot.at + SENT_CLIENT)
             )
@@ -236,11 +236,11 @@ class UserSpacePath:
         for inlet in channel.inlets:
             self._inlets[inlet.association.spi] = inlet
         self._channels[association_set] = channel
-        is_phone, in_tunnel = self._role is Role.PHONE, self.wrapping is Wrapping.TUNNEL
-        where = (association_set.address, self._port) if is_phone or not in_tunnel else slot.where
+        is_phone = self._role is Role.PHONE
+        where = (association_set.address, self._port) if is_phone or not self.in_tunnel else slot.where
         if self._outside is not None and where is not None:
             channel.outer = self._outside.flow_to(where)
-        if is_phone and in_tunnel:
+        if is_phone and self.in_tunnel:
             channel.keepalive = self._loop.call_later(KEEPALIVE_S, self._keep_alive, channel)
         return channel.flow
 
@@ -333,7 +333,7 @@ class UserSpacePath:
 
     def _follow(self, inlet: _Inlet, sequence: int, outer: Flow) -> bool:
         """A NAT may have moved the phone: the newest packet tells. Without a NAT nobody else's address will do."""
-        if self.wrapping is Wrapping.TRANSPORT and outer.remote[0] != inlet.channel.owner.address:
+        if not self.in_tunnel and outer.remote[0] != inlet.channel.owner.address:
             self._misuse(inlet)
             return False
         if sequence == inlet.association.window.highest:
@@ -344,17 +344,17 @@ class UserSpacePath:
     def _inner(self, inlet: _Inlet, payload: bytes, next_header: int) -> None:
         """What the tunnel carried, if it is a datagram between the ends that the association is for."""
         channel = inlet.channel
-        if next_header == TCP and self.wrapping is Wrapping.TRANSPORT:
+        if next_header == TCP and not self.in_tunnel:
             if payload[:4] == inlet.ports:
                 self.segments(inlet.ends, payload)
             else:
                 self._misuse(inlet)
             return
         try:
-            if self.wrapping is Wrapping.TRANSPORT:
-                packet = IpPacket(inlet.ends, next_header, payload) if next_header == UDP else None
-            else:
+            if self.in_tunnel:
                 packet = parse_ip(payload) if next_header in TUNNEL else None
+            else:
+                packet = IpPacket(inlet.ends, next_header, payload) if next_header == UDP else None
             if packet is None or packet.ends != inlet.ends:
                 self._misuse(inlet)
                 return
