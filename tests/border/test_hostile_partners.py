@@ -1,10 +1,14 @@
 """What partners with an agreement, or users who work together with one, try beyond it: with what they were given."""
 
+import socket
+
 import pytest
 from msgspec.structs import replace
 
-from redoubt.config.interconnect import PartnerConfig
+from redoubt.config.interconnect import MediaConfig, PartnerConfig
 from redoubt.limits import B2BUA_FORKS
+from redoubt.media.anchoring import Anchoring
+from redoubt.media.relay import Relay
 from redoubt.sip.message import Request, Response
 
 from .edge import OTHER, PEER, PLAIN, Edge, from_partner, invite
@@ -170,3 +174,17 @@ async def test_one_request_fills_no_table_with_those_who_answer_it() -> None:
 async def test_who_is_refused_is_so_in_every_spelling(target: str) -> None:
     edge = Edge(partners=(replace(PEER, refuse=("+881", "evil.home2.net")), PLAIN))
     assert (await edge.leave(invite(target))).status == 403
+
+
+async def test_what_an_agreement_does_not_let_in_opens_no_port_for_media() -> None:
+    """The one pair of ports is another program's: whoever wanted it would get 503."""
+    agreement, context = replace(PEER, media="relay", methods=("MESSAGE",)), Edge().context
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1] & ~1
+        relay = Relay(context, MediaConfig(ports=(port, port + 1)))
+        edge = Edge(partners=(agreement, PLAIN), anchoring=Anchoring(context, relay))
+        sdp = b"v=0\r\no=- 1 1 IN IP4 127.0.0.9\r\ns=-\r\nc=IN IP4 127.0.0.9\r\nt=0 0\r\nm=audio 5004 RTP/AVP 0\r\n"
+        call = from_partner("sip:alice@home1.net", ("Content-Type", "application/sdp"), body=sdp)
+        assert (await edge.enter(call)).status == 405
+        relay.close()

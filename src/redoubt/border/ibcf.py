@@ -98,6 +98,7 @@ class Ibcf:
         partner = self._partners.of_flow(exchange.flow)
         if partner is None:
             raise SipError(0, "no agreement of [[partners]] covers the flow that a request came on", "TS 33.210 5")
+        self._admit(partner, request)
         enter: Service = partial(self._enter, partner)
         if self._anchoring is not None and partner.config.media == "relay":
             enter = self._anchoring.inward(enter, OUTSIDER)
@@ -112,12 +113,19 @@ class Ibcf:
         """Entries by table, for status and for tests that nothing is left."""
         return {"calls": len(self.rates), "dialogs": len(self.b2bua)}
 
-    async def _enter(self, partner: Partner, request: Request, exchange: Exchange) -> Response | None:
-        context = self._context
+    def _admit(self, partner: Partner, request: Request) -> None:
+        """Before any port is opened for media: what is too much or has no place in the agreement. Raises SipError."""
         partner.requests_in += 1
         try:
             self.rates.admit(request, partner)
             self._screening.check(request, partner)
+        except SipError as fault:
+            partner.refused(fault.why, self._context.clock.now())
+            raise
+
+    async def _enter(self, partner: Partner, request: Request, exchange: Exchange) -> Response | None:
+        context = self._context
+        try:
             if is_for_border(request, self._realm, self._topology):
                 return abilities(request, partner, context)
             demand_hops(request, context)
