@@ -4,11 +4,15 @@ import pytest
 
 from redoubt.config import ConfigError
 from redoubt.events import EventStream, Notice
+from redoubt.gm.agreement import Mode
 from redoubt.network.configuration import from_tree
 from redoubt.network.gm_paths import transport_addresses
 from redoubt.network.run import Network
+from redoubt.phone.profiles import IPHONE
 from redoubt.transport.raw import lacks_raw
 from redoubt.transport.xfrm import lacks_esp
+
+from .handsets import field
 
 HERE = "127.0.0.1"
 without_esp = pytest.mark.skipif(not lacks_esp(HERE), reason="this kernel has ESP")
@@ -64,3 +68,13 @@ async def test_auto_without_a_way_serves_phones_by_esp_in_udp_and_says_what_is_m
 async def test_ipsec_without_any_way_is_refused_with_what_to_write() -> None:
     with pytest.raises(ConfigError, match=r"write \[gm\] listen, or path = .auto."):
         await Network.temporary({"gm": {"listen": []}})
+
+
+@without_esp
+@pytest.mark.skipif(bool(lacks_raw(HERE)), reason="needs CAP_NET_RAW")
+async def test_a_phone_on_the_p_cscfs_own_machine_has_no_wire_for_transport_mode_and_gets_esp_in_udp() -> None:
+    """Whatever it offers first: what it sent would be the P-CSCF's own to the raw socket."""
+    async with field({"path": "raw"}) as net:
+        alice = await net.registered("alice", profile=IPHONE)
+        assert [each.agreement.mode for each in net.sets()] == [Mode.UDP_TUNNEL]
+        assert (await alice.deregister()).status == 200
