@@ -32,7 +32,9 @@ VouchStream = Callable[[Zone, asyncio.BaseTransport, Address], Security]
 
 
 class Connection(asyncio.Protocol):
-    """One TCP or TLS connection, whoever opened it."""
+    """One TCP or TLS connection, whoever opened it. What is sent in one turn of the loop leaves together, in one record
+    of TLS and one segment.
+    """
 
     def __init__(
         self,
@@ -52,6 +54,7 @@ class Connection(asyncio.Protocol):
         self._accept = accept
         self._vouch = vouch
         self._unsent_octets = unsent_octets
+        self._unsent: list[bytes] = []  # of this turn of the loop
         self._transport: asyncio.Transport | None = None
         self._receiver: StreamReceiver | None = None
         self.error: Exception | None = None  # why it ended, if not by a close
@@ -91,6 +94,7 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         """Ends it once what was written has gone out."""
         if self._transport is not None:
+            self._write()
             self._transport.close()
 
     def abort(self) -> None:
@@ -105,10 +109,18 @@ class Connection(asyncio.Protocol):
         transport = self._transport
         if transport is None or transport.is_closing():
             raise FlowFailed("the connection is closed")
-        if transport.get_write_buffer_size() > self._unsent_octets:
-            transport.abort()
-            raise FlowFailed("the peer does not read")
-        transport.write(data)
+        if not self._unsent:
+            if transport.get_write_buffer_size() > self._unsent_octets:
+                transport.abort()
+                raise FlowFailed("the peer does not read")
+            asyncio.get_running_loop().call_soon(self._write)
+        self._unsent.append(data)
+
+    def _write(self) -> None:
+        """Hands over what was sent since the loop's last turn."""
+        unsent, self._unsent = self._unsent, []
+        if unsent and self._transport is not None and not self._transport.is_closing():
+            self._transport.write(b"".join(unsent))
 
     def _is_closed(self) -> bool:
         return self._transport is None or self._transport.is_closing()
