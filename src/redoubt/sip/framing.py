@@ -39,10 +39,11 @@ class BrokenStream(MalformedMessage):
 class StreamFramer:
     """Cuts one connection's octets into messages. Nothing is searched twice, nothing grows past its bound."""
 
-    __slots__ = ("_broken", "_buffer", "_head", "_length", "_searched")
+    __slots__ = ("_at", "_broken", "_buffer", "_head", "_length", "_searched")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._at = 0  # what stands before is read, and leaves the buffer once all that came is
         self._searched = 0
         self._head: Request | Response | MalformedMessage | None = None
         self._length = 0
@@ -65,6 +66,9 @@ class StreamFramer:
             self._buffer.clear()
             broken.before = found
             raise
+        del self._buffer[: self._at]
+        self._searched = max(0, self._searched - self._at)
+        self._at = 0
         return found
 
     @property
@@ -73,11 +77,23 @@ class StreamFramer:
         return self._head is None and not self._buffer
 
     def _next(self) -> Item | None:
-        if self._head is None:
-            blank = self._skip_blank_lines()
-            if blank is not None or not self._read_head():
-                return blank
-        return self._take_body()
+        buffer, message = self._buffer, self._head
+        if message is None:
+            if buffer.startswith(PONG, self._at):
+                blank = self._skip_blank_lines()
+                if blank is not None:
+                    return blank
+            message = self._read_head()
+            if message is None:
+                return None
+        begin, end = self._at, self._at + self._length
+        if len(buffer) < end:
+            self._head = message
+            return None
+        if not isinstance(message, MalformedMessage):
+            message.body = bytes(buffer[begin:end])
+        self._head, self._at = None, end
+        return message
 
     def _skip_blank_lines(self) -> Ping | None:
         """CRLFs before a message (RFC 3261 7.5): two are a ping, one is a pong or padding.
@@ -85,37 +101,26 @@ class StreamFramer:
         A ping that is cut between its CRLFs looks like padding first, so one lone CRLF waits for more.
         """
         buffer = self._buffer
-        while buffer[:2] == PONG:
-            if buffer[:4] == END_OF_HEAD:
-                del buffer[:4]
+        while buffer.startswith(PONG, self._at):
+            if buffer.startswith(END_OF_HEAD, self._at):
+                self._at += 4
                 return PING
-            if len(buffer) == 2 or buffer[2:] == b"\r":
+            if bytes(buffer[self._at + 2 : self._at + 4]) in (b"", b"\r"):
                 return None
-            del buffer[:2]
+            self._at += 2
         return None
 
-    def _read_head(self) -> bool:
-        end = self._buffer.find(END_OF_HEAD, max(0, self._searched - 3))
+    def _read_head(self) -> Request | Response | MalformedMessage | None:
+        """The next message without its body, the length of which is noted."""
+        end = self._buffer.find(END_OF_HEAD, max(self._at, self._searched - 3))
         if end < 0:
             self._searched = len(self._buffer)
-            if self._searched > limits.SIP_HEADER_SECTION_OCTETS:
+            if self._searched - self._at > limits.SIP_HEADER_SECTION_OCTETS:
                 fault = SipError(513, "the header section is too long", "limits.SIP_HEADER_SECTION_OCTETS")
-                raise BrokenStream(fault, answerable(bytes(self._buffer)))
-            return False
-        head = bytes(self._buffer[:end])
-        self._head, self._length = _read(head)
-        del self._buffer[: end + 4]
-        self._searched = 0
-        return True
-
-    def _take_body(self) -> Item | None:
-        if len(self._buffer) < self._length:
+                raise BrokenStream(fault, answerable(bytes(self._buffer[self._at :])))
             return None
-        message, self._head = self._head, None
-        assert message is not None
-        if not isinstance(message, MalformedMessage):
-            message.body = bytes(self._buffer[: self._length])
-        del self._buffer[: self._length]
+        message, self._length = _read(bytes(self._buffer[self._at : end]))
+        self._at = self._searched = end + 4
         return message
 
 
