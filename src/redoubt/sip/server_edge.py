@@ -23,7 +23,7 @@ from redoubt.sip.server_table import ServerTable, ServerTransaction, key_of
 from redoubt.sip.service import Context, Exchange, Root, Service, answer, conclude, contained
 from redoubt.sip.stack_wire import Wire, named
 from redoubt.sip.transaction import Key, Surroundings
-from redoubt.sip.transaction_timers import PROFILES, TIMER_C_S, Patience, profile_of
+from redoubt.sip.transaction_timers import PROFILES, TIMER_C_S, TRYING_S, Patience, profile_of
 from redoubt.sip.validate import check_request
 from redoubt.sip.way_back import way_back
 from redoubt.transport.flow import Address, Flow, FlowFailed, Zone
@@ -55,12 +55,15 @@ class Edge:
     running: set[asyncio.Task[None]] = field(default_factory=set)
     _cancellable: dict[Key, Root] = field(default_factory=dict)
     _trying: dict[Zone, Patience[NonInviteServer, Request]] = field(init=False)
+    _unheard: Patience[InviteServer, Request] = field(init=False)
 
     def __post_init__(self) -> None:
         self._trying = {zone: Patience(profile.trying_s, _say_trying) for zone, profile in PROFILES.items()}
+        self._unheard = Patience(TRYING_S, _say_trying)
 
     def close(self) -> None:
         """No 100 is due any more."""
+        self._unheard.close()
         for patience in self._trying.values():
             patience.close()
 
@@ -152,7 +155,10 @@ class Edge:
         profile = profile_of(flow)
         if isinstance(machine, InviteServer):
             deadline = now + TIMER_C_S
-            machine.provisional(request.response(100).to_bytes())
+            if flow.is_reliable:  # nothing is repeated there that a 100 would stop
+                self._unheard.begin(machine, request)
+            else:
+                _say_trying(machine, request)
         else:
             deadline = now + profile.transaction_s
             self._trying[flow.zone].begin(machine, request)
@@ -176,6 +182,7 @@ class Edge:
         finally:
             if isinstance(machine, InviteServer):
                 self._cancellable.pop(key, None)
+                self._unheard.met(machine)
             else:
                 self._trying[exchange.flow.zone].met(machine)
             self._leave()
@@ -219,6 +226,7 @@ class Edge:
         """A 1xx, or a 2xx after the first. Of a non-INVITE there is neither (RFC 4320 4.1)."""
         if isinstance(machine, InviteServer):
             if response.status < 200:
+                self._unheard.met(machine)
                 machine.provisional(response.to_bytes())
             else:
                 machine.final(response.to_bytes(), success=True)
@@ -302,8 +310,8 @@ class Edge:
         self.context.refused(0, why, clause, method=method, call_id=message.call_id, source=source)
 
 
-def _say_trying(machine: NonInviteServer, request: Request) -> None:
-    """RFC 4320 4.1."""
+def _say_trying(machine: ServerTransaction, request: Request) -> None:
+    """RFC 3261 17.2.1, RFC 4320 4.1."""
     machine.provisional(request.response(100).to_bytes())
 
 

@@ -34,7 +34,7 @@ class Event(IntEnum):
 
 
 class InviteServer:
-    """Sends 100 at once, repeats a failure until its ACK, lets every 2xx through."""
+    """Repeats a failure until its ACK, lets every 2xx through."""
 
     __slots__ = ("_around", "_ended", "_interval_s", "data", "flow", "key", "state")
 

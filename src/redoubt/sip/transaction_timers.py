@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 from redoubt.transport.flow import Flow, Zone
 
 SLACK_S = 0.0005  # a loop may count in milliseconds and wake a little early
+TRYING_S = 0.2  # RFC 3261 17.2.1: an INVITE of which nothing was heard by then is answered 100
 TIMER_C_S = 180.0  # RFC 3261 16.6 step 11
 ACCEPTED_S = 128.0  # RFC 6026 7.1, 7.2: timers L and M, as long as a phone repeats its 2xx (TS 24.229 7.7: 64 * 2 s)
 
