@@ -94,9 +94,14 @@ class Message:
             self._lines = {"Via": lines["Via"], name: values, **lines}
 
     def replace(self, name: str, values: Iterable[str]) -> None:
-        """Exactly these lines of that name, where `push` would put them."""
-        self.remove(name)
-        self.push(name, *values)
+        """Exactly these lines of that name, where `push` would put them: their place says nothing of what was there."""
+        lines = tuple(values)
+        if lines and name == "Via" == next(iter(self._lines), None):
+            self._lines[name] = lines
+            self._views.pop(name, None)
+        else:
+            self.remove(name)
+            self.push(name, *lines)
 
     def remove(self, name: str) -> None:
         """Drop every line of that name."""
@@ -124,6 +129,9 @@ class Message:
 
     def need(self, field: Field[T]) -> T:
         """The first value, which the message must have."""
+        known: tuple[T, ...] | None = self._views.get(field.name)
+        if known is not None:
+            return known[0]
         value = self.first(field)
         if value is None:
             raise malformed(f"{field.name} is missing", "RFC 3261 8.1.1")

@@ -16,6 +16,7 @@ from redoubt.sip.grammar import ALPHANUM, DIGITS, HEX, Params, change_params, ma
 
 UNRESERVED = ALPHANUM + "-_.!~*'()"
 USER = UNRESERVED + "&=+$,;?/%"
+USER_OCTETS = USER.encode()
 PASSWORD = UNRESERVED + "&=+$,%"
 PARAM = UNRESERVED + "[]/:&+$%"
 HEADERS = UNRESERVED + "[]/?:+$%&="
@@ -178,7 +179,8 @@ def _sip(scheme: str, rest: str) -> SipUri:
 
 
 def _is_plain(user: str) -> bool:
-    return (user.isalnum() and user.isascii()) or bool(user and not user.strip(USER))
+    """A network's tokens are long: octets are looked up in a table, `strip` would search for each character."""
+    return user.isascii() and (user.isalnum() or bool(user and not user.encode().translate(None, USER_OCTETS)))
 
 
 def _tel(rest: str) -> TelUri:
