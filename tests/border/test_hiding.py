@@ -87,7 +87,7 @@ async def test_the_length_tells_neither_which_nor_how_many_entries_there_are(mod
         lengths = {len(hiding.seal(Purpose.ROUTE, "two", [f"<sip:{name}.home1.net;lr>"] * count)) for name in names}
         assert lengths == {len(hiding.seal(Purpose.ROUTE, "two", []))}
     with pytest.raises(SipError) as refused:
-        hiding.seal(Purpose.ROUTE, "two", ["<sip:a.home1.net;lr>"] * 64)
+        hiding.seal(Purpose.ROUTE, "two", ["<sip:a.home1.net;lr>"] * 128)
     assert refused.value.status == 500
 
 

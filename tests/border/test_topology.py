@@ -9,7 +9,7 @@ from redoubt.sip.message import Message, Request, Response
 
 from .edge import NODES, REALM, Edge, from_partner, invite
 
-TOKEN = re.compile(r"[\w-]{600,}")
+TOKEN = re.compile(r"[\w-]{300,}")
 HEX = re.compile(r"\b[0-9a-f]{20}\b")
 LEAKS = (
     ("Server", "Redoubt/{s}"), ("Warning", '399 {s} "no such user"'), ("User-Agent", "x"), ("Error-Info", "<sip:{s}>"),

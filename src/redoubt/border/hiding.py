@@ -11,7 +11,6 @@ looked at before anything is decrypted (the specification leaves integrity out; 
 import asyncio
 import binascii
 import hmac
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from hashlib import blake2b
@@ -33,10 +32,11 @@ GCM, CBC = 1, 2  # the first octet of a token
 HEAD_OCTETS = 3  # mode and number of the key
 NONCE_OCTETS, IV_OCTETS, TAG_OCTETS = 12, 16, 16
 TIME_OCTETS = 4
-ENTRY_OCTETS = 128  # an entry is filled up to a multiple: names of nodes that differ in length hide alike
 # What a token may hold, time and filling included: the usual three or four entries are in the smallest. Whole blocks
 # of AES, so that CBC needs no padding of its own. The largest makes a header line of 5.6 kB.
-SIZES = (528, 1040, 2064, 4112)
+SIZES = (208, 528, 1040, 2064, 4112)
+SHORT = "\1"  # for `<sip:` and `.REALM;lr>` of an entry: what all have in common takes no room
+TO_TOKEN, FROM_TOKEN = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")  # RFC 4648 5
 LOOKS_AFRESH_S = 1.0  # how often the file of the ring is looked at
 
 
@@ -48,6 +48,12 @@ class Purpose(StrEnum):
     VIA = "via"
 
 
+# An entry is filled up to a multiple: names of nodes that differ in length hide alike. Vias have no common part, so
+# they get as much room as four take, whether a network has them or not.
+ENTRY_OCTETS = {Purpose.ROUTE: 48, Purpose.TARGET: 128, Purpose.VIA: 128}
+LEAST_OCTETS = {Purpose.ROUTE: SIZES[0], Purpose.TARGET: SIZES[0], Purpose.VIA: SIZES[1]}
+
+
 class Hiding:
     """Seals and opens. `ring` is asked for whenever it may have changed: another border node's operator rotates."""
 
@@ -55,6 +61,7 @@ class Hiding:
         self._context = context
         self._mode = GCM if mode == "gcm" else CBC
         self._realm = realm.encode()
+        self._common = f".{realm};lr>"
         self._ring = ring
         self._known: Ring = ()
         self._sealing: HidingKey | None = None
@@ -66,8 +73,10 @@ class Hiding:
     def seal(self, purpose: Purpose, partner: str, entries: Iterable[str]) -> str:
         """A token of characters that a user part, a parameter and a branch may have. Raises SipError 500."""
         self._look_if_due()
-        plain = int(self._context.clock.now()).to_bytes(TIME_OCTETS, "big") + _filled(entries)
-        size = next((size for size in SIZES if size >= len(plain)), 0)
+        plain = int(self._context.clock.now()).to_bytes(TIME_OCTETS, "big")
+        plain += _filled([self._shortened(entry) for entry in entries], ENTRY_OCTETS[purpose])
+        needed = max(len(plain), LEAST_OCTETS[purpose])
+        size = next((size for size in SIZES if size >= needed), 0)
         if not size:
             raise SipError(500, "what is to be hidden is longer than a token may be", "TS 33.203 6.4")
         assert self._sealing is not None
@@ -76,7 +85,7 @@ class Hiding:
         sealed = self._ciphers[number].seal(
             self._mode, plain.ljust(size, b"\0"), head + self._terms(purpose, partner), self._context.randomness.octets
         )
-        return urlsafe_b64encode(head + sealed).rstrip(b"=").decode()
+        return _token(head + sealed).decode()
 
     def open(self, purpose: Purpose, partner: str, token: str) -> list[str]:
         """What was sealed. Raises SipError 400 for anything else, with the same words for every cause."""
@@ -92,9 +101,18 @@ class Hiding:
         if not plain or made_s + HIDING_TOKEN_S < self._context.clock.now():
             raise SipError(400, f"a token that {partner} sent was forged, changed or is too old", "TS 33.203 6.4")
         text = plain[TIME_OCTETS:].decode("utf-8", "surrogateescape")
-        return [entry for piece in text.split("\n") if (entry := piece.rstrip("\0"))]
+        return [self._in_full(entry) for piece in text.split("\n") if (entry := piece.rstrip("\0"))]
 
     # ---- inside
+
+    def _shortened(self, entry: str) -> str:
+        """An entry of a node without what the entries of all nodes have."""
+        if entry.startswith("<sip:") and entry.endswith(self._common):
+            return SHORT + entry[5 : -len(self._common)]
+        return entry
+
+    def _in_full(self, entry: str) -> str:
+        return f"<sip:{entry[1:]}{self._common}" if entry.startswith(SHORT) else entry
 
     def _terms(self, purpose: Purpose, partner: str) -> bytes:
         """What a token is bound to: partners and purposes are few, so they are written once."""
@@ -186,19 +204,24 @@ def _derived(key: HidingKey, what: bytes) -> bytes:
     return blake2b(key=key.secret.reveal(), person=what, digest_size=16).digest()
 
 
-def _filled(entries: Iterable[str]) -> bytes:
-    """Entries as lines, each filled up."""
+def _filled(entries: Iterable[str], room: int) -> bytes:
+    """Entries as lines, each filled up to a multiple of the room, its line end included."""
     lines = []
     for entry in entries:
         octets = entry.encode("utf-8", "surrogateescape")
-        lines.append(octets.ljust(-(-(len(octets) + 1) // ENTRY_OCTETS) * ENTRY_OCTETS - 1, b"\0"))
+        lines.append(octets.ljust(-(-(len(octets) + 1) // room) * room - 1, b"\0"))
     return b"\n".join(lines)
+
+
+def _token(octets: bytes) -> bytes:
+    return binascii.b2a_base64(octets, newline=False).rstrip(b"=").translate(TO_TOKEN)
 
 
 def _octets(token: str) -> bytes:
     """Base64 that could not be written otherwise: each character counts. b"..." of nothing known for other text."""
     try:
-        octets = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        written = token.encode("ascii")
+        octets = binascii.a2b_base64(written.translate(FROM_TOKEN) + b"==")
     except (binascii.Error, ValueError):
         return bytes(HEAD_OCTETS)
-    return octets if urlsafe_b64encode(octets).rstrip(b"=").decode() == token else bytes(HEAD_OCTETS)
+    return octets if _token(octets) == written else bytes(HEAD_OCTETS)
