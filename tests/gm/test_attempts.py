@@ -102,3 +102,24 @@ def test_only_the_phones_own_address_ends_an_attempt_without_protection(address:
         assert made.state is (State.REFUSED if address == HERE else State.TEMPORARY)
 
     played(story)
+
+
+@pytest.mark.parametrize("lied", [False, True])
+def test_a_request_that_repeats_another_list_than_was_sent_is_494(lied: bool) -> None:
+    """RFC 3329 2.3.1: it is repeated in every request; what comes without, the association has proved."""
+
+    async def story(door: Door) -> None:
+        carrier = door.node.authenticate()
+        verify = carrier.agreement.server.replace("q=0.9", "q=0.7" if lied else "q=0.9")
+        via = ("Via", f"SIP/2.0/UDP {HERE}:31001;branch=z9hG4bK1")
+        request = Request("MESSAGE", IMPU, [via, ("Security-Verify", verify)])
+        assert carrier.flow is not None
+        if not lied:
+            door.gm.admit(request, carrier.flow)
+            assert request.get("Security-Verify") is None
+            return
+        with pytest.raises(SipError) as refused:
+            door.gm.admit(request, carrier.flow)
+        assert refused.value.status == 494
+
+    played(story)

@@ -7,7 +7,7 @@ import pytest
 
 from redoubt.aka.isim import Success
 from redoubt.events import EventStream
-from redoubt.gm.agreement import Ends, Mode, mechanisms_of, read_offers, server_list
+from redoubt.gm.agreement import AgreementPolicy, Ends, Mode, mechanisms_of, read_offers, server_list
 from redoubt.gm.association_set import AssociationSet
 from redoubt.phone.gm import GmOptions, PhoneGm
 from redoubt.phone.offers import OfferStyle, suites
@@ -80,3 +80,23 @@ def test_a_request_counts_as_the_p_cscfs_once_the_phone_has_heard_the_network_on
         assert not gm.serves(flow)
 
     played(story)
+
+
+def test_a_phone_that_is_renumbered_does_not_get_the_port_that_was_refused() -> None:
+    async def story(gm: PhoneGm) -> None:
+        for _ in range(20):
+            refused = gm.port
+            gm.renumber()
+            assert gm.port != refused
+
+    played(story, FEW)
+
+
+@pytest.mark.parametrize(("listed", "is_about_ports"), [("hmac-sha-1-96/aes-cbc", True), ("null/aes-gcm", False)])
+def test_a_494_that_lists_what_the_phone_can_do_is_about_its_ports(listed: str, is_about_ports: bool) -> None:
+    async def story(gm: PhoneGm) -> None:
+        refusal = Response(494)
+        refusal.set("Security-Server", server_list(AgreementPolicy(suites(listed)), Mode.UDP_TUNNEL))
+        assert gm.is_left_with(refusal) is is_about_ports
+
+    played(story, FEW)
