@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from redoubt.config import ConfigError
-from redoubt.network.configuration import from_tree, load
+from redoubt.network.configuration import addresses_inside, from_tree, load
 
 
 def test_a_ceiling_of_the_hss_below_the_s_cscfs_is_refused_with_what_to_write() -> None:
@@ -56,7 +56,7 @@ def test_what_a_type_cannot_tell_is_refused_by_its_option(tree: dict[str, Any], 
     assert str(wrong.value).startswith("redoubt.toml: ") and said in str(wrong.value)
 
 
-DOCS = [Path(__file__).parents[2] / "docs" / f"{name}.md" for name in ("diameter", "partners")]
+DOCS = [Path(__file__).parents[2] / "docs" / f"{name}.md" for name in ("diameter", "media", "partners")]
 DOCUMENTED = "\n\n".join([page.read_text() for page in DOCS]).split("\n\n")
 
 
@@ -75,6 +75,19 @@ def test_without_a_protection_nothing_but_loopback_is_served(section: str, optio
     from_tree(off)
     with pytest.raises(ConfigError, match="must be loopback"):
         from_tree({**off, section: options})
+
+
+def test_a_route_for_numbers_to_a_partner_makes_none_of_its_hosts_a_node_of_ours() -> None:
+    """They would be sent to directly, past the border."""
+    agreement = {"name": "beta", "domains": ["beta.example"], "transit-to": ["far.example"]}
+    routes = {"+33": "beta.example", "+34": "mgw.Beta.example", "+35": "far.example", "+36": "mgcf.example.net"}
+    tree = {
+        "partners": [{**agreement, "connect": ["tls:192.0.2.1:5061"]}],
+        "bgcf": {"routes": [{"prefix": prefix, "to": f"sip:{host}"} for prefix, host in routes.items()]},
+    }
+    inside = addresses_inside(from_tree(tree))
+    assert {host for host in inside if "example" in host} == {"mgcf.example.net"}
+    assert "192.0.2.1" not in inside
 
 
 @pytest.mark.parametrize("example", [part for part in DOCUMENTED if part.startswith("    [")])

@@ -218,10 +218,14 @@ def listening(config: Config) -> Iterator[str]:
 
 
 def addresses_inside(config: Config) -> frozenset[str]:
-    """IP addresses of this network's nodes and gateways: what is sent to any other leaves the network."""
+    """Hosts of this network's nodes and gateways: what is sent to any other leaves the network. A route of the BGCF
+    that leads to a partner, by its domain or by an address of `connect`, leaves it like all else.
+    """
     own = {text.split(":", 1)[1].rsplit(":", 1)[0].strip("[]") for text in listening(config)}
     gateways = {uri.address for route in config.bgcf.routes if isinstance(uri := parse_uri(route.to), SipUri)}
     theirs = {Listen.parse(to, Zone.BORDER).host for partner in config.partners for to in partner.connect}
+    domains = [f".{domain.lower()}" for one in config.partners for domain in (*one.domains, *one.transit_to)]
+    theirs |= {host for host in gateways if f".{host}".endswith(tuple(domains))}
     return frozenset(own) | frozenset(config.network.trusted_nodes) | (gateways - theirs)
 
 
