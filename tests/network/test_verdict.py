@@ -6,7 +6,7 @@ import base64
 import pytest
 
 from redoubt.diameter.cx import ServerCapabilities
-from redoubt.events import Fault, Refused
+from redoubt.events import CallEnded, Check, Fault, Refused
 from redoubt.hss.subscriber import PrivateIdentity, Subscriber
 from redoubt.network.verdict import Attempt, attempts
 from redoubt.secret import Secret
@@ -166,6 +166,20 @@ def test_a_late_answer_is_the_timers_fault() -> None:
             assert attempt.clause and attempt.advice
 
     run(main, 1)
+
+
+def test_what_went_wrong_after_a_step_that_held_decides() -> None:
+    """A call to a number that ENUM knows, whose network is not reached."""
+    at = {"at": 0.0, "node": "s-cscf", "call_id": "c"}
+    (told,) = attempts(
+        [
+            Check(**at, step="INVITE", rule="ENUM knows the number", passed=True, decides=False),  # type: ignore[arg-type]
+            Refused(**at, status=503, why="beta is not reached"),  # type: ignore[arg-type]
+            CallEnded(**at, caller="a", callee="b", status=500),  # type: ignore[arg-type]
+        ],
+        "c",
+    )
+    assert "beta is not reached" in told.verdict and told.advice
 
 
 async def test_a_malformed_message_is_explained_by_its_call_id() -> None:

@@ -81,7 +81,8 @@ def _deciding(evidence: list[Evidence]) -> Evidence | None:
     """The first failure, but for those after which another way was left, and the refusals that follow from them."""
     before: Evidence | None = None
     for event in evidence:
-        follows = isinstance(before, Check) and not before.decides and before.node == event.node
+        gave_up = isinstance(before, Check) and not (before.passed or before.decides)
+        follows = gave_up and before is not None and before.node == event.node
         if _is_failure(event) and not (follows and isinstance(event, Refused)):
             return event
         before = event

@@ -108,16 +108,21 @@ class Outbound:
                 wire, branch = self._table.dressed(request, flow)
                 data = wire.to_bytes()
         outcome = await self._transact(flow, wire, branch, data, exchange)
-        if outcome is Trouble.TRANSPORT and reused is not None and reused.is_reliable:
+        if outcome is not Trouble.TRANSPORT:
+            return outcome
+        if reused is not None and reused.is_reliable:
             return await self._once_more(candidate, request, exchange)
-        return outcome
+        return self._unreachable(candidate, request, _broken(candidate))
 
     async def _once_more(self, candidate: Candidate, request: Request, exchange: Exchange) -> Outcome | None:
         """A connection that was kept may have died unnoticed: one fresh one is tried."""
         try:
-            return await self.send_on(await self._flows.open(candidate), request, exchange)
+            outcome = await self.send_on(await self._flows.open(candidate), request, exchange)
         except FlowFailed as failure:
             return self._unreachable(candidate, request, str(failure))
+        return (
+            outcome if outcome is not Trouble.TRANSPORT else self._unreachable(candidate, request, _broken(candidate))
+        )
 
     async def _flow_for_large(self, candidate: Candidate) -> Flow | None:
         """RFC 3261 18.1.1: too large for UDP goes over TCP, unless the next hop refuses that."""
@@ -207,6 +212,11 @@ def _sip(uri: Uri) -> SipUri:
     if isinstance(uri, SipUri):
         return uri
     raise SipError(416, f"a request can't be sent to {str(uri)[:40]}", "RFC 3261 16.5")
+
+
+def _broken(candidate: Candidate) -> str:
+    """A connection that stood when the request went out: the other end refused us after all, or died."""
+    return f"{candidate.transport}:{candidate.host}:{candidate.port} ended the connection before it answered"
 
 
 def _pass_up(exchange: Exchange, response: Response) -> None:
