@@ -78,3 +78,16 @@ async def test_a_phone_on_the_p_cscfs_own_machine_has_no_wire_for_transport_mode
         alice = await net.registered("alice", profile=IPHONE)
         assert [each.agreement.mode for each in net.sets()] == [Mode.UDP_TUNNEL]
         assert (await alice.deregister()).status == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "tunnel", "warned"),
+    [("0.0.0.0", "127.0.0.1", True), ("0.0.0.0", "0.0.0.0", False), ("127.0.0.1", "127.0.0.1", False)],
+)
+async def test_esp_in_udp_on_loopback_for_phones_elsewhere_is_warned_of(host: str, tunnel: str, warned: bool) -> None:
+    events = EventStream()
+    tree = {"p-cscf": {"listen": [f"udp:{host}:0"]}, "gm": {"listen": [f"udp:{tunnel}:0"]}}
+    network = await Network.temporary(tree, events=events)
+    await network.close()
+    told = [event.advice for event in events.recent if isinstance(event, Notice) and event.level == "warning"]
+    assert told == ([f'write [gm] listen = ["udp:{host}:4500"]'] if warned else [])

@@ -1,11 +1,12 @@
 """Which ways ESP takes between phones and this P-CSCF, as the configuration and this machine allow."""
 
+from collections.abc import Iterable
 from ipaddress import ip_address
 
 from redoubt.config import Config, ConfigError
 from redoubt.gm.association_set import Role
 from redoubt.gm.paths import Carrier, Lacking, Paths, carrier_for, sweep_kernel
-from redoubt.gm.udp_tunnel import open_udp_tunnel
+from redoubt.gm.udp_tunnel import PORT, open_udp_tunnel
 from redoubt.sip.service import Context
 from redoubt.transport.flow import Zone
 from redoubt.transport.listen import Listen, is_loopback
@@ -27,6 +28,8 @@ async def open_paths(
     in_kernel = carrier is Carrier.KERNEL and config.gm.path == "kernel"  # "auto" keeps phones on this host able
     if carrier is not Carrier.KERNEL:
         sweep_kernel(addresses)
+    if tunnels and not in_kernel:
+        _warn_of_loopback(context, config, tunnels.values())
     for listen in () if in_kernel else tunnels.values():
         here = _inside(config.gm.address, listen.host)
         paths.add_tunnel(here, await open_udp_tunnel(Role.NETWORK, listen, here, context.randomness, receive))
@@ -62,6 +65,16 @@ def transport_addresses(config: Config) -> list[str]:
                 " write it as [gm] address"
             )
     return list(found.values())
+
+
+def _warn_of_loopback(context: Context, config: Config, tunnels: Iterable[Listen]) -> None:
+    """Phones elsewhere would be challenged, and then send ESP where nobody is: neither end could say why."""
+    hosts = [Listen.parse(text, Zone.ACCESS).host for text in config.p_cscf.listen]
+    reached = next((host for host in hosts if not is_loopback(host)), None)
+    if config.access.policy == "ipsec" and reached is not None and all(is_loopback(each.host) for each in tunnels):
+        where = Listen("udp", reached, PORT, Zone.ACCESS)
+        what = "ESP in UDP comes in on loopback alone: phones elsewhere that need it, as behind a NAT, are not reached"
+        context.notice("warning", what, f'write [gm] listen = ["{where}"]')
 
 
 def _inside(address: str, host: str) -> str:
