@@ -186,7 +186,9 @@ class Life(RuleBasedStateMachine):
         now = self.loop.time()
         assert self.node.ducts.installed == sets
         assert all(each.state is not State.ENDED and now <= each.ends_at < now + 3631 for each in sets.values())
-        assert all(each.timer is not None and each.timer.when() <= each.ends_at for each in sets.values())
+        looked_at = self.associations._deadlines._at
+        assert looked_at.keys() == sets.keys()
+        assert all(looked_at[number] <= each.ends_at for number, each in sets.items())
         assert self.node.allocator.spis_in_use == 2 * len(sets)
         assert self.node.ledger.free == SLOTS - len(sets)
         assert {number for phone in self.associations.phones.values() for number in (s.number for s in phone.sets)} == (

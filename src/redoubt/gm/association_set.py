@@ -1,6 +1,5 @@
 """What an association set is, what it begins with, and what a path for its packets has to do."""
 
-import asyncio
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple, Protocol
@@ -64,7 +63,6 @@ class AssociationSet:
     rank: int = 0
     flow: Flow | None = None
     slot: Slot = field(default_factory=Slot)
-    timer: asyncio.TimerHandle | None = None
     pending: int = 0
 
     @property

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from redoubt.gm.algorithms import EspKeys
 from redoubt.gm.association_set import AssociationSet, Beginning, Path, PathFailed, Phone, PhoneKey, Role, Usage
+from redoubt.gm.deadlines import Deadlines
 from redoubt.gm.ledger import Ledger, Slot
 from redoubt.gm.states import CONFIRMED, TABLE, Event, Life, Row, State
 from redoubt.secret import Secret
@@ -41,6 +42,7 @@ class Associations:
         self.sets: dict[int, AssociationSet] = {}
         self.phones: dict[PhoneKey, Phone] = {}
         self.listeners: list[Listener] = []
+        self._deadlines = Deadlines(self._due)
 
     # ---- questions
 
@@ -203,16 +205,14 @@ class Associations:
 
     def leave(self) -> None:
         """This process stops and the next one goes on with the sets: nothing of them is ended."""
-        for each in self.sets.values():
-            if each.timer is not None:
-                each.timer.cancel()
-                each.timer = None
+        self._deadlines.clear()
 
     def close(self) -> None:
         """Ends all sets, as a process that stops."""
         for each in list(self.sets.values()):
             each.state = State.ENDED
             self._remove(each)
+        self._deadlines.clear()
 
     # ---- inside
 
@@ -233,7 +233,7 @@ class Associations:
         self.phones[new.phone.key] = new.phone
         new.phone.sets.append(new)
         self.sets[new.number] = new
-        self._schedule(new)
+        self._deadlines.put(new.number, new.ends_at)
 
     def _give_back(self, slot: Slot) -> None:
         if self._ledger is not None:
@@ -293,7 +293,7 @@ class Associations:
             if row.state is State.ENDED:
                 self._remove(changing)
             elif row.life is not Life.KEEP:
-                self._schedule(changing)
+                self._deadlines.put(changing.number, changing.ends_at)
         for listener in self.listeners:
             listener(changing, before, event, row)
 
@@ -316,9 +316,7 @@ class Associations:
                 return ends_at
 
     def _remove(self, gone: AssociationSet) -> None:
-        if gone.timer is not None:
-            gone.timer.cancel()
-            gone.timer = None
+        self._deadlines.drop(gone.number)
         self._path.remove(gone)
         self._give_back(gone.slot)
         gone.slot = Slot()
@@ -328,19 +326,11 @@ class Associations:
         if not gone.phone.sets:
             del self.phones[gone.phone.key]
 
-    def _schedule(self, living: AssociationSet) -> None:
-        """One timer a set. One that is early looks again, so prolonging a life costs nothing."""
-        timer = living.timer
-        if timer is not None:
-            if timer.when() <= living.ends_at:
-                return
-            timer.cancel()
-        living.timer = self._loop.call_at(living.ends_at, self._due, living)
-
-    def _due(self, living: AssociationSet) -> None:
-        living.timer = None
+    def _due(self, number: int) -> None:
+        """Early where a life was prolonged: then it looks again, so that prolonging costs nothing."""
+        living = self.sets[number]
         if self._loop.time() < living.ends_at:
-            self._schedule(living)
+            self._deadlines.put(number, living.ends_at)
             return
         newer = any(each.rank > living.rank and each.state in CONFIRMED for each in living.phone.sets)
         if living.pending and newer and living.state in CONFIRMED:
