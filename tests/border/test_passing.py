@@ -64,6 +64,24 @@ async def test_an_inside_request_in_a_dialog_goes_to_the_partner_whom_our_own_en
     assert edge.partners.named(PEER.name) is not None
 
 
+async def test_while_the_tunnel_to_a_partner_is_down_the_border_refuses_at_once() -> None:
+    """The next hop would refuse it, too; but that is another one's rule."""
+    tunnel = PartnerConfig(
+        name="tunnel", domains=("tunnel.example",), security="gateway", gateway="za", addresses=("198.51.100.7",)
+    )
+    edge = Edge(partners=(tunnel,))
+    assert (await edge.leave(invite("sip:x@tunnel.example"))).status == 503
+    assert not edge.outside.came
+    assert "the tunnel to tunnel is down" in edge.refusals()[-1]
+
+
+async def test_a_hub_passes_on_to_another_hub_only_whom_its_agreement_lets() -> None:
+    hub = PartnerConfig(name="hub", domains=("hub.net",), transit_to=("*",))
+    for transit_for, status in ((("hub",), 200), (("three",), 403)):
+        edge = Edge(partners=(PartnerConfig(name="two", domains=(OTHER,), transit_for=transit_for), hub))
+        assert (await edge.enter(from_partner("sip:carol@far.example"))).status == status
+
+
 async def test_a_third_network_is_reached_through_this_one_only_where_the_agreement_says_so() -> None:
     three = PartnerConfig(name="three", domains=("home3.net",))
     hub = PartnerConfig(name="hub", domains=("hub.net",), transit_to=("*",))

@@ -36,10 +36,11 @@ async def test_methods_beside_the_agreement_are_405_with_those_of_it_both_ways()
 async def test_headers_that_no_standard_has_pass_when_the_agreement_lists_them() -> None:
     edge = border(headers=("X-Agreed",))
     told = (("X-Agreed", "1"), ("X-Route-Tag", "scscf1"), ("Subject", "hello"))
-    edge.inside.answers = lambda request: request.response(200, to_tag="t", headers=told)
-    await edge.leave(invite("sip:zoe@home2.net", *told))
+    for side in (edge.inside, edge.outside):
+        side.answers = lambda request: request.response(200, to_tag="t", headers=told)
+    came_back = await edge.leave(invite("sip:zoe@home2.net", *told))
     answer = await edge.enter(from_partner("sip:alice@home1.net", *told))
-    for message in (edge.outside.last, edge.inside.last, answer):
+    for message in (edge.outside.last, edge.inside.last, answer, came_back):
         assert message.has("X-Agreed") and message.has("Subject") and not message.has("X-Route-Tag")
 
 
@@ -119,6 +120,21 @@ async def test_no_more_calls_than_agreed_stand_at_one_time_whoever_called() -> N
     edge.outside.answers = lambda request: request.response(486, to_tag="b")
     assert (await edge.leave(invite("sip:zoe@home2.net", call_id="busy"))).status == 486
     assert edge.ibcf.table_sizes()["calls"] == 1, "a call that was refused is none"
+    again = from_partner("sip:alice@home1.net", call_id="in", cseq="2")
+    edge.inside.answers = lambda request: request.response(486, to_tag="b")
+    assert (await edge.enter(again)).status == 486
+    assert edge.ibcf.table_sizes()["calls"] == 1, "the call that stands goes on, whatever another INVITE of it gets"
+
+
+async def test_a_bye_that_must_be_authenticated_ends_no_call_yet() -> None:
+    edge = border()
+    await edge.leave(invite("sip:zoe@home2.net"))
+    way = ("Route", "<sip:two@ibcf.home1.net;lr>")
+    bye = invite("sip:zoe@203.0.113.9", way, method="BYE", to_="<sip:zoe@home2.net>;tag=t2")
+    for status, left in ((407, 1), (200, 0)):
+        edge.outside.answers = lambda request, status=status: request.response(status)  # type: ignore[misc]
+        assert (await edge.leave(bye)).status == status
+        assert edge.ibcf.table_sizes()["calls"] == left
 
 
 async def test_a_call_that_is_not_heard_of_any_more_makes_room() -> None:
@@ -145,7 +161,12 @@ async def test_breadth_and_hops_of_a_partner_are_bounded() -> None:
 async def test_a_redirection_to_the_partners_own_user_is_handed_on() -> None:
     edge = border()
     edge.outside.answers = lambda request: request.response(
-        302, to_tag="r", headers=(("Contact", "<sip:yan@home2.net>"), ("Contact", "<sip:+881@home1.net>"))
+        302,
+        to_tag="r",
+        headers=[
+            ("Contact", f"<sip:{to}>")
+            for to in ("yan@home2.net", "+881@home1.net", "yan@home2.net?Route=%3Csip:home1.net%3E")
+        ],
     )
     answer = await edge.leave(invite("sip:zoe@home2.net"))
     assert (answer.status, answer.all("Contact")) == (302, ["<sip:yan@home2.net>"])
@@ -172,3 +193,5 @@ async def test_options_to_the_network_is_answered_by_the_border_as_the_agreement
         answer = await edge.enter(from_partner(target, method="OPTIONS", hops="0"))
         assert (answer.status, answer.get("Allow")) == (200, "INVITE, OPTIONS")
     assert not edge.inside.came
+    await edge.enter(from_partner("sip:alice@home1.net", method="OPTIONS"))
+    assert edge.inside.last.uri == "sip:alice@home1.net", "what a user's phone can do the phone says"

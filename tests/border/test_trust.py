@@ -1,14 +1,30 @@
 """What is told and believed at the border (TS 24.229 4.4, RFC 3323, RFC 3325; requirement rows 61, 63, 64, 83)."""
 
 import pytest
+from msgspec.structs import replace
 
-from redoubt.border.trust import DOMAIN_HEADERS, HOME_HEADERS
 from redoubt.config.interconnect import PartnerConfig
 from redoubt.events import Notice
 from redoubt.sip.message import Request
 
 from .edge import OTHER, PEER, PLAIN, Edge, from_partner, invite, plain, tls
 
+# A second time, as TS 24.229 4.4, RFC 3325 7 and RFC 7315 list them, so that none gets lost in the code.
+BILLING = frozenset((
+    "P-Charging-Function-Addresses", "P-Private-Network-Indication", "P-Profile-Key", "P-Served-User",
+    "P-User-Database", "Relayed-Charge", "Restoration-Info",
+))  # fmt: skip
+HOME_HEADERS = BILLING | frozenset((
+    "Cellular-Network-Info", "Error-Info", "P-DCS-Billing-Info", "P-Media-Authorization", "P-Preferred-Identity",
+    "P-Preferred-Service", "Policy-Contact", "Response-Key", "Security-Client", "Security-Server",
+    "Security-Verify", "Server", "Service-Interact-Info", "User-Agent", "Warning",
+))  # fmt: skip
+DOMAIN_HEADERS = BILLING | frozenset((
+    "Additional-Identity", "Feature-Caps", "History-Info", "P-Access-Network-Info", "P-Answer-State",
+    "P-Asserted-Identity", "P-Asserted-Service", "P-Associated-URI", "P-Called-Party-ID", "P-Charge-Info",
+    "P-Charging-Vector", "P-DCS-Billing-Info", "P-Early-Media", "P-Preferred-Identity", "P-Refused-URI-List",
+    "P-Visited-Network-ID", "Priv-Answer-Mode", "Resource-Priority", "Resource-Share",
+))  # fmt: skip
 ASSERTED = ("P-Asserted-Identity", '"Alice" <sip:alice@home1.net>, <tel:+15550100>')
 CELL = ("P-Access-Network-Info", "3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=26202ABC;network-provided")
 OPERATOR = PartnerConfig(
@@ -35,10 +51,11 @@ async def test_nothing_private_is_told_a_plain_network_in_requests_or_responses(
 async def test_nothing_of_identity_or_charging_is_believed_of_a_plain_network() -> None:
     edge = Edge()
     edge.outside.answers = lambda request: request.response(200, to_tag="t", headers=tuple(everything()))
-    call = from_partner("sip:alice@home1.net", *everything(), from_="<sip:x@sip.example>;tag=1")
+    ways = (("Path", "<sip:x.example;lr>"), ("Service-Route", "<sip:x.example;lr>"))
+    call = from_partner("sip:alice@home1.net", *everything(), *ways, from_="<sip:x@sip.example>;tag=1")
     await edge.enter(call, plain())
     came = edge.inside.last
-    assert came.present(DOMAIN_HEADERS) == {"P-Charging-Vector"}
+    assert came.present(DOMAIN_HEADERS | {"Path", "Service-Route"}) == {"P-Charging-Vector"}
     vector = came.get("P-Charging-Vector") or ""
     assert "orig-ioi=sip.example" in vector and "icid-value=1;" not in vector, "made here, in the partner's name"
     answer = await edge.leave(invite("sip:x@sip.example"))
@@ -170,6 +187,9 @@ async def test_without_a_roaming_agreement_nobody_registers_either_way() -> None
     assert (await edge.enter(from_partner("sip:home1.net", register, method="REGISTER"), plain())).status == 403
     assert (await edge.leave(invite("sip:home2.net", method="REGISTER"))).status == 403
     assert not edge.inside.came and not edge.outside.came
+    edge = Edge(partners=(replace(PLAIN, serves_visitors=True),))
+    assert (await edge.leave(invite("sip:sip.example", method="REGISTER"))).status == 403
+    assert not edge.outside.came, "a plain network gets no keys of phones, whatever is written"
 
 
 @pytest.mark.parametrize(("cell", "stays"), [("26202ABC", True), ("262002ABC", True), ("26201ABC", False)])
@@ -180,6 +200,20 @@ async def test_a_visited_network_vouches_for_its_own_cells_only(cell: str, stays
     await edge.enter(call, tls(OPERATOR.domains[0]))
     assert edge.inside.last.has("P-Access-Network-Info") is stays
     assert any(isinstance(event, Notice) and "another network" in event.what for event in edge.events) is not stays
+
+
+async def test_what_a_phone_says_of_its_cell_is_the_phones_word_and_passes() -> None:
+    edge = Edge(partners=(OPERATOR,))
+    told = ("P-Access-Network-Info", "3GPP-E-UTRAN-FDD;utran-cell-id-3gpp=26201ABC")
+    call = from_partner("sip:alice@home1.net", told, from_=f"<sip:z@{OPERATOR.domains[0]}>;tag=1")
+    await edge.enter(call, tls(OPERATOR.domains[0]))
+    assert edge.inside.last.get("P-Access-Network-Info") == told[1]
+
+
+async def test_who_pays_is_said_when_a_call_begins_and_not_made_up_inside_it() -> None:
+    edge = Edge(hiding="off")
+    await edge.enter(from_partner("sip:alice@203.0.113.7", method="BYE", to_="<sip:alice@home1.net>;tag=t"))
+    assert edge.inside.last.method == "BYE" and not edge.inside.last.has("P-Charging-Vector")
 
 
 async def test_where_a_user_is_is_told_its_home_and_no_other() -> None:
