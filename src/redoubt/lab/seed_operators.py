@@ -19,6 +19,7 @@ from redoubt.sim import Network as Wire
 from redoubt.transport.tls import TlsSettings
 
 NAMES = ("alpha", "beta", "gamma")
+LONGEST_REGISTRATION_S = 1_200  # what happens in an hour happens in this time too, and takes less of ours
 USERS = ("ann", "ben")
 INNER = ("p-cscf", "i-cscf", "s-cscf", "hss", "ibcf")
 
@@ -28,6 +29,7 @@ async def build_operators(
 ) -> World:
     """So many networks, each on one host or with its border, its P-CSCF and the rest on hosts of their own."""
     world = World.empty(wire, tracing=tracing)
+    world.longest_registration_s = LONGEST_REGISTRATION_S
     names = NAMES[:operators]
     for name in names:
         others = [(other, rng.choice(("proxy", "proxy", "b2bua"))) for other in names if other != name]

@@ -154,7 +154,9 @@ async def over(story: Story, call: Call) -> None:
 
 async def registers(story: Story, one: Handset, _other: Handset) -> None:
     """First or again, for a lifetime of the owner's choice (TS 24.229 5.1.1.2, 5.1.1.4)."""
-    result = await one.phone.register(story.random.randint(400, 3600), subscribe=one.subscribes)
+    result = await one.phone.register(
+        story.random.randint(400, story.world.longest_registration_s), subscribe=one.subscribes
+    )
     why = f"{result.status} {result.reason} {result.why}"
     story.expect(result.registered, f"{one.name} was not registered: {why}", one.impu)
 

@@ -26,7 +26,6 @@ from redoubt.sim import run
 
 PHONES = (5, 8)
 HOSTS = (1, 2, 1, 3)  # with two the P-CSCF is on a host of its own, with three the HSS is too, behind Diameter
-LONGEST_REGISTRATION_S = 3_600
 DRAINED_S = 700.0  # after the last registration: 64*T1 on Gm for the NOTIFY, what it leads to, timer I and J
 AWAY_S = 400.0  # what began while the network was cut has ended, and who got no NOTIFY has asked anew
 EVENTS_TOLD = 40
@@ -156,7 +155,7 @@ async def _ending(told: Story) -> None:
     await told.agreement("at the end")
     for handset in world.handsets:
         handset.phone.registration.stop()
-    await asyncio.sleep(LONGEST_REGISTRATION_S + DRAINED_S)
+    await asyncio.sleep(world.longest_registration_s + DRAINED_S)
     await told.agreement("when all registrations have ended")
     for handset in world.handsets:
         if any((await world.views(handset)).values()):

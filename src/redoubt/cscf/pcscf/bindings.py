@@ -32,6 +32,7 @@ class Binding:
     call_id: str = ""  # of the last REGISTER that was accepted, with its CSeq
     cseq: int = 0
     is_ending: bool = False  # the network ended the registration; the phone may still hear of it
+    has_left: bool = False  # the table: what its calls still hear makes nothing new
     expires_at: float = 0.0  # loop time
     queued_at: float = 0.0  # where it stands in the queue of expiries
     service_route: tuple[str, ...] = ()
@@ -127,6 +128,7 @@ class Bindings:
         flow.kept = True  # the connection of an authenticated phone is not the one to go (requirement row 96)
         binding.is_ending = False
         self._by_key[binding.impu, binding.key] = binding
+        binding.has_left = False
         _add(self._by_token, binding.token, binding)
         _add(self._by_impu, binding.impu, binding)
         self.shorten(binding, lifetime_s)
@@ -164,6 +166,7 @@ class Bindings:
         _take(self._by_token, binding.token, binding)
         _take(self._by_impu, binding.impu, binding)
         self._by_key.pop((binding.impu, binding.key), None)
+        binding.has_left = True
         self._leave_flow(binding)
         self._expiries.discard(binding)
         if self.memory is not None:

@@ -164,12 +164,12 @@ class Attempt:
         key = (self.call_id, *tags)
         dialog = self.made.get(key)
         if dialog is None:
-            if len(self.owner.dialogs) >= DIALOGS_PER_PHONE:
-                return
+            if self.owner.has_left or len(self.owner.dialogs) >= DIALOGS_PER_PHONE:
+                return  # nobody would ever end what is of no registration
             dialog = self.made[key] = Dialog(key, self.owner, (), self.cseq if from_phone else 0)
         if response.is_success or not dialog.routes:
             dialog.routes = self._beyond_here(response) if from_phone else self.routes
-        if self.dialogs.find(key) is None and not dialog.confirmed:
+        if self.dialogs.find(key) is None and not dialog.confirmed and not self.owner.has_left:
             self.dialogs.add(dialog)
         if response.is_success and not dialog.confirmed:
             dialog.confirmed = True
