@@ -12,6 +12,7 @@ import pytest
 
 from redoubt.config import ConfigError
 from redoubt.config.protections import PROTECTIONS
+from redoubt.cscf.reginfo import MEDIA_TYPE, RegInfo, RegistrationInfo
 from redoubt.events import Registered
 from redoubt.network.configuration import from_tree
 from redoubt.secret import Secret
@@ -203,6 +204,26 @@ async def stranger_watches_a_user(net: Home) -> bool:
         bob.make("SUBSCRIBE", net.impu("alice"), None, ("Event", "reg"), ("Expires", "600"), ("Accept", "*/*"))
     )
     return answer.status == 200 and await got(bob, "NOTIFY")
+
+
+@against("reg-event-set")
+async def a_home_network_ends_the_registration_of_anothers_user(net: Home) -> bool:
+    """A visited P-CSCF watches Alice; what it is told in her subscription says that Bob is registered no more."""
+    _alice, bob = await pair(net)
+    await net.settled()
+    assert net.network.p_cscf is not None
+    subscription = net.network.p_cscf.subscriptions._by_impu[net.impu("alice")]
+    node = await net.stranger("p-cscf", host="127.0.0.1")
+    notify = node.make(
+        "NOTIFY", f"sip:pcscf.{net.realm}", None, ("Event", "reg"), ("Subscription-State", "active"),
+        ("Content-Type", MEDIA_TYPE),
+        body=RegInfo(9, True, (RegistrationInfo(bob.card.impu, "b", "terminated", ()),)).to_bytes(),
+    )  # fmt: skip
+    notify.set("Call-ID", subscription.call_id)
+    notify.set("To", f"<sip:pcscf.{net.realm}>;tag={subscription.from_tag}")
+    notify.set("CSeq", "900 NOTIFY")
+    assert (await node.ask(notify)).status == 200
+    return (await bob.ask(bob.make("MESSAGE", net.impu("nobody")))).status == 403
 
 
 @against("response-to-sender")

@@ -52,6 +52,7 @@ PROTECTIONS = {
     "partner-authority": "what one partner's authority signs proves nothing of another partner (TS 33.310 6.1)",
     "partner-names": "a partner is sent what is its own, if its certificate says who it is (RFC 5922 7.3)",
     "reg-event-owner": "only the user, its P-CSCF and allowed servers see registration state (RFC 3680 4)",
+    "reg-event-set": "a NOTIFY ends registrations of the set that it is about, and no others (TS 24.229 5.2.5.2)",
     "response-to-sender": "a response goes to the address that the request came from (RFC 3581)",
     "resync-mac": "AUTS counts only with a right MAC-S (TS 33.102 6.3.5)",
     "service-route": "the stored Service-Route replaces the phone's Route (TS 24.229 5.2.6.3)",

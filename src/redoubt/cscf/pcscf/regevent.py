@@ -36,7 +36,7 @@ class Subscription:
     queued_at: float = 0.0  # where it stands in the queue of expiries
     version: int = -1
     cseq: int = 0
-    impus: tuple[str, ...] = ()
+    impus: tuple[str, ...] = ()  # of the set: those that are registered here
 
 
 class Subscriptions:
@@ -77,17 +77,21 @@ class Subscriptions:
         now = asyncio.get_running_loop().time()
         known = self._by_impu.get(impu)
         if known is not None:
+            if binding.impu not in known.impus:
+                here = [each for each in known.impus if self._bindings.of_impu(each)]
+                known.impus = (*here, binding.impu)
             if known.renew_at > now:
                 known.ends_at = known.renew_at + SUBSCRIPTION_S / 2
                 known.doubted_at = inf if known.heard_at >= came_at else min(known.doubted_at, now + DOUBT_S)
                 self._schedule(known)
                 return
             self._remove(known)
-        self._begin(impu, now)
+        self._begin(impu, now, (binding.impu,) if known is None else known.impus)
 
-    def _begin(self, impu: str, now: float) -> None:
+    def _begin(self, impu: str, now: float, impus: tuple[str, ...]) -> None:
         context = self._context
         new = Subscription(impu, context.tag(), context.tag(), now + SUBSCRIPTION_S / 2, now + SUBSCRIPTION_S)
+        new.impus = impus
         self._by_impu[impu] = self._by_call_id[new.call_id] = new
         self._schedule(new)
         context.start(self._subscribe(new), new.call_id)
@@ -101,13 +105,19 @@ class Subscriptions:
 
     def _watched(self, subscription: Subscription) -> list[Binding]:
         """The bindings here of the set: registered by whichever of its identities."""
-        return [binding for impu in self._impus_of(subscription) for binding in self._bindings.of_impu(impu)]
+        return [binding for impu in subscription.impus for binding in self._of_set(subscription, impu)]
+
+    def _of_set(self, subscription: Subscription, impu: str) -> list[Binding]:
+        """An identity's bindings as far as they are of the set that is watched, which the 200 to their REGISTER told:
+        a NOTIFY comes from the home network of that set, and other networks' users are none of its business.
+        """
+        found = self._bindings.of_impu(impu)
+        if not self._context.enforces("reg-event-set"):
+            return found
+        return [each for each in found if str(each.default_identity.uri) == subscription.impu]
 
     def _live(self, subscription: Subscription) -> list[Binding]:
         return [binding for binding in self._watched(subscription) if not binding.is_ending]
-
-    def _impus_of(self, subscription: Subscription) -> tuple[str, ...]:
-        return subscription.impus or (subscription.impu,)
 
     async def _subscribe(self, subscription: Subscription) -> None:
         """SUBSCRIBE by TS 24.229 5.2.3; failure is told and leaves nothing, the next registration tries again."""
@@ -157,10 +167,8 @@ class Subscriptions:
         if info.version <= subscription.version:
             return
         subscription.version = info.version
-        impus = tuple([registration.aor for registration in info.registrations])
-        subscription.impus = impus if info.full else tuple(dict.fromkeys((*subscription.impus, *impus)))
         for registration in info.registrations:
-            bindings = self._bindings.of_impu(registration.aor)
+            bindings = self._of_set(subscription, registration.aor)
             for contact in registration.contacts:
                 for binding in bindings:
                     if _means(contact, binding):
@@ -189,7 +197,7 @@ class Subscriptions:
         """It ended by itself; or in silence, and is begun anew for those who are registered still."""
         self._remove(subscription)
         if subscription.doubted_at < subscription.ends_at and self._live(subscription):
-            self._begin(subscription.impu, asyncio.get_running_loop().time())
+            self._begin(subscription.impu, asyncio.get_running_loop().time(), subscription.impus)
 
     def _remove(self, subscription: Subscription) -> None:
         if self._by_call_id.pop(subscription.call_id, None) is not None:
