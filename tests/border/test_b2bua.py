@@ -3,6 +3,9 @@
 import asyncio
 import gc
 
+import pytest
+from msgspec.structs import replace
+
 from redoubt.config.interconnect import PartnerConfig
 from redoubt.sip.message import Request, Response
 
@@ -81,6 +84,29 @@ async def test_requests_inside_the_dialog_cross_both_ways_with_the_other_sides_n
     assert (bye.uri, bye.cseq.number, bye.to.tag) == ("sip:x@198.51.100.10", 2, "far")
     assert border.ibcf.table_sizes() == {"calls": 0, "dialogs": 0}
     assert (await border.leave(alices(response, "BYE", "10"))).status == 481
+
+
+async def test_a_dialog_is_its_partners_whoever_else_knows_its_tags() -> None:
+    other = replace(BACK_TO_BACK, name="other", domains=("other.example",), addresses=("192.0.2.0/24",))
+    border = Edge(partners=(BACK_TO_BACK, other))
+    border.outside.answers = callee
+    out, _response = await call(border)
+    bye = from_partner(
+        (out.get("Contact") or "").strip("<>"), method="BYE", from_=f"{out.get('To')};tag=far",
+        to_=out.get("From") or "", call_id=out.call_id, cseq="78",
+    )  # fmt: skip
+    assert (await border.enter(bye, plain("192.0.2.7"))).status == 481
+    assert not border.inside.came and border.ibcf.table_sizes()["dialogs"] == 1
+    assert (await border.enter(bye, plain())).status == 200
+    assert border.ibcf.table_sizes()["dialogs"] == 0
+
+
+async def test_beyond_its_room_the_border_takes_no_dialog(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redoubt.border.b2bua.B2BUA_DIALOGS", 1)
+    border = edge()
+    assert (await call(border))[1].status == 200
+    refused = await border.leave(invite("sip:y@sip.example", ("Contact", "<sip:a@203.0.113.7>"), call_id="second"))
+    assert refused.status >= 500 and border.ibcf.table_sizes()["dialogs"] == 1
 
 
 async def test_a_call_from_outside_crosses_and_ends() -> None:

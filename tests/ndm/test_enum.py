@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from redoubt.limits import ENUM_RECORDS
 from redoubt.ndm.enum import Enum, EnumAnswer, EnumFault, domain_of, rewritten
 from redoubt.sip.dns_records import LookupFailed, Naptr, Records, Srv
 
-VECTORS: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parents[1] / "vectors" / "enum" / "enum.json").read_text()
-)["vectors"]
+VECTORS: list[dict[str, Any]] = json.loads((Path(__file__).parents[1] / "vectors" / "enum" / "enum.json").read_text())[
+    "vectors"
+]
 NUMBER = "+4930123"
 NAME = "3.2.1.0.3.9.4.e164.example"
 REALM = "ims.example.org"
@@ -128,6 +129,11 @@ def test_a_chain_has_five_links_at_most() -> None:
     too_long = found(chain(6))
     assert too_long.uri is None
     assert "lead on and on" in too_long.why
+
+
+def test_of_a_name_with_too_many_records_the_first_are_looked_at() -> None:
+    many = [rule("!^.*$!sip:late@b.example!", order=20)] * ENUM_RECORDS + [rule("!^.*$!sip:beyond@b.example!", order=1)]
+    assert uri(*many) == "sip:late@b.example"
 
 
 def test_two_zones_that_point_at_each_other_are_noticed() -> None:

@@ -45,6 +45,8 @@ def name_of(found: object) -> str:
         ("notbeta.example", "hub"),
         ("a.far.example", "hub"),
         ("elsewhere.org", "hub"),
+        ("192.0.2.66", ""),
+        ("[2001:db8::66]", ""),
     ],
 )
 def test_a_domain_is_reached_through_its_owner_else_through_a_hub(domain: str, through: str) -> None:
@@ -110,6 +112,15 @@ def test_trust_needs_the_agreement_and_the_secured_flow() -> None:
         ({"security": "gateway"}, "gateway"),
         ({"security": "none", "kind": "sip"}, "addresses"),
         ({"names": ("*.x.example",)}, "wildcard"),
+        (
+            {
+                "security": "gateway",
+                "gateway": "za",
+                "addresses": ("198.51.100.8",),
+                "connect": ("udp:192.0.2.1:5060",),
+            },
+            "not among addresses",
+        ),
         ({"addresses": ("nowhere",)}, "addresses"),
         ({"domains": ("beta.example",)}, "beta"),
         ({"connect": ("udp:192.0.2.1:5060",)}, "tls:"),

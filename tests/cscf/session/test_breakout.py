@@ -14,9 +14,11 @@ from redoubt.cscf.scscf.breakout import Breakout
 from redoubt.events import Check, EventStream, Refused
 from redoubt.ndm.enum import Enum
 from redoubt.network.dispatch import Dispatch
+from redoubt.sip.errors import SipError
 from redoubt.sip.message import Request, Response
-from redoubt.sip.service import Context, Exchange, enter
+from redoubt.sip.service import Context, Exchange, Root, enter
 from redoubt.sources import Clock, SeededRandomness
+from redoubt.transport import flow as wires
 
 REALM = "ims.example.org"
 BGCF = f"sip:bgcf.{REALM}"
@@ -126,6 +128,28 @@ async def test_a_user_of_this_s_cscf_who_is_not_to_be_reached_is_not_called_else
     assert home.left == []
 
 
+async def test_what_a_short_number_means_enum_is_not_asked() -> None:
+    home = Home({"110": "sip:police.example"}, enum("sip:bob@b.example", "+110"))
+    assert await home.call("tel:110;phone-context=example.net") == 200
+    assert not [each for each in home.context.events.recent if isinstance(each, Check) and "ENUM" in each.rule]
+
+
+async def test_a_number_that_somebody_routed_already_goes_along_its_route() -> None:
+    request = Request("INVITE", "tel:+4930123", [("Route", "<sip:partner.example;lr>")])
+    assert not Home(ROUTES).breakout.concerns(request)
+
+
+async def test_the_bgcf_serves_core_nodes_only() -> None:
+    home = Home(ROUTES)
+    here, there = ("10.0.0.1", 5060), ("10.9.9.9", 5060)
+    flow = wires.Flow("udp", here, there, wires.Zone.CORE, wires.Clear(), lambda _data: None)
+    request = Request("INVITE", "tel:+4930123")
+    request.extend([("From", "<sip:a@x>;tag=1"), ("To", "<tel:+4930123>"), ("Call-ID", "c"), ("CSeq", "1 INVITE")])
+    with pytest.raises(SipError, match="no node of this network"):
+        await home.bgcf(request, Exchange(flow, Root(home.context, 180.0, lambda _response: None)))
+    assert home.left == []
+
+
 async def test_what_enum_names_in_this_network_goes_round_once_at_most() -> None:
     home = Home(ROUTES, enum(f"sip:+4930123@{REALM};user=phone"))
     assert await home.call("tel:+4930123") == 404
@@ -155,3 +179,8 @@ async def test_a_call_that_comes_back_to_the_bgcf_ends() -> None:
 async def test_routes_that_lead_nowhere_are_said_at_start(prefix: str, to: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         Home({prefix: to})
+
+
+async def test_two_routes_for_one_prefix_are_said_at_start() -> None:
+    with pytest.raises(ConfigError, match="two routes"):
+        Home({"+49": "sip:a.example", "+4-9": "sip:b.example"})
