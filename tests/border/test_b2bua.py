@@ -101,6 +101,17 @@ async def test_a_dialog_is_its_partners_whoever_else_knows_its_tags() -> None:
     assert border.ibcf.table_sizes()["dialogs"] == 0
 
 
+async def test_a_prack_names_the_invite_by_the_number_that_it_has_on_the_other_side() -> None:
+    border = edge()
+    contact = ("Contact", "<sip:alice@203.0.113.7>")
+    response = await border.leave(invite("sip:x@sip.example", *INSIDE, contact, cseq="5"))
+    assert border.outside.last.cseq.number == 1
+    prack = alices(response, "PRACK", "6")
+    prack.add("RAck", "9 5 INVITE")
+    await border.leave(prack)
+    assert (border.outside.last.cseq.number, border.outside.last.get("RAck")) == (2, "9 1 INVITE")
+
+
 async def test_beyond_its_room_the_border_takes_no_dialog(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("redoubt.border.b2bua.B2BUA_DIALOGS", 1)
     border = edge()

@@ -60,6 +60,10 @@ def _with_body(request: Request, octets: int) -> Response:
     return response
 
 
+async def test_a_body_of_no_kind_is_400() -> None:
+    assert (await border().enter(from_partner("sip:alice@home1.net", body=b"what?"))).status == 400
+
+
 async def test_codecs_beside_the_agreement_leave_an_offer_and_without_any_left_it_is_488() -> None:
     edge = border(codecs=("pcma", "amr"))
     assert (await edge.leave(invite("sip:zoe@home2.net", TYPE, body=SDP))).status == 200

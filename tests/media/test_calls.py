@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from redoubt.limits import MEDIA_PACKET_OCTETS
 from redoubt.media.anchoring import Anchoring, Outsider
 from redoubt.sip.message import Request, Response
 from redoubt.sip.sdp import parse_sdp
@@ -350,6 +351,34 @@ def test_two_functions_of_one_process_may_anchor_one_call() -> None:
         to, _seen = answers()
         await world.inward(asks("BYE", to_tag="b", cseq=2), second.outward(to, Outsider()))
         assert not len(second)
+
+    simulated(script)
+
+
+def test_a_bye_that_must_be_authenticated_leaves_the_media_open() -> None:
+    async def script(world: World) -> None:
+        alice, bob = await world.ear(ALICE), await world.ear(BOB)
+        to, _seen = answers(described(*bob.local))
+        got = await world.inward(asks("INVITE", described(*alice.local)), to)
+        assert got is not None
+        again, _seen = answers(status=407)
+        await world.inward(asks("BYE", to_tag="b", cseq=2), again)
+        assert await alice.reaches(place(got.body), bob)
+        assert not await alice.reaches(place(got.body), bob, b"\x80\x08" + bytes(MEDIA_PACKET_OCTETS)), "too long"
+        await hang_up(world)
+
+    simulated(script)
+
+
+def test_beyond_its_room_the_relay_takes_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redoubt.limits.MEDIA_SESSIONS", 1)
+
+    async def script(world: World) -> None:
+        first = world.relay.session("first")
+        to, seen = answers(described(BOB, 6000))
+        got = await world.inward(asks("INVITE", described(ALICE, 5000)), to)
+        assert got is not None and got.status == 503 and not seen
+        first.close()
 
     simulated(script)
 
