@@ -75,6 +75,20 @@ async def test_while_the_tunnel_to_a_partner_is_down_the_border_refuses_at_once(
     assert "the tunnel to tunnel is down" in edge.refusals()[-1]
 
 
+async def test_a_plain_network_that_is_told_who_calls_is_not_told_from_what_kind_of_line() -> None:
+    kinds = "<tel:+15550100;cpc=prison;oli=23;isub=7>, <sip:+15550100;CPC=payphone;isub=7@home1.net;user=phone>"
+    edge = Edge()
+    await edge.leave(invite("sip:x@sip.example", ("P-Asserted-Identity", kinds), ("Privacy", "none")))
+    told = ", ".join(edge.outside.last.all("P-Asserted-Identity"))
+    assert told == "<tel:+15550100;isub=7>, <sip:+15550100;isub=7@home1.net;user=phone>"
+    await edge.leave(invite("sip:x@sip.example", ("P-Asserted-Identity", "<?"), ("Privacy", "none")))
+    assert not edge.outside.last.has("P-Asserted-Identity")
+    await edge.leave(invite("sip:zoe@home2.net", ("P-Asserted-Identity", "<tel:+15550100;cpc=prison>")))
+    assert edge.outside.last.get("P-Asserted-Identity") == "<tel:+15550100;cpc=prison>", (
+        "partners of the trust domain are"
+    )
+
+
 async def test_a_hub_passes_on_to_another_hub_only_whom_its_agreement_lets() -> None:
     hub = PartnerConfig(name="hub", domains=("hub.net",), transit_to=("*",))
     for transit_for, status in ((("hub",), 200), (("three",), 403)):

@@ -5,6 +5,8 @@ fulfils. A plain SIP network is outside: nothing that it says of identity or cha
 is told to it. Some headers never leave the network at all.
 """
 
+from msgspec.structs import replace
+
 from redoubt.cscf.trust import (
     ASSERTING_HEADERS,
     BILLING_HEADERS,
@@ -17,10 +19,11 @@ from redoubt.cscf.trust import (
 from redoubt.ndm.partners import Partner
 from redoubt.sip.errors import SipError
 from redoubt.sip.fields import P_ASSERTED_IDENTITY, P_CHARGING_VECTOR, P_VISITED_NETWORK_ID
+from redoubt.sip.headers.addresses import NameAddr
 from redoubt.sip.headers.ims import ChargingVector
 from redoubt.sip.message import Message, Request, Response
 from redoubt.sip.service import Context
-from redoubt.sip.uri import SipUri, Uri
+from redoubt.sip.uri import SipUri, TelUri, Uri
 
 ANONYMOUS = "anonymous.invalid"
 # Of one network only, whoever the partner is: charging nodes, the HSS, keys of profiles, the software of nodes.
@@ -41,6 +44,7 @@ FROM_TRUSTED = BILLING_HEADERS | {"P-DCS-Billing-Info", "P-Preferred-Identity", 
 FROM_OTHERS = FROM_TRUSTED | DOMAIN_HEADERS | {"Path", "Service-Route"}
 # What tells who somebody is who does not want it told (RFC 3323 5.1 to 5.3).
 PERSONAL = frozenset(("Call-Info", "In-Reply-To", "Organization", "Reply-To", "Subject", "Referred-By", "Alert-Info"))
+CALLER_KINDS = frozenset(("cpc", "oli"))  # a prison's telephone, a payphone (TS 24.229 4.4.12)
 PRIVACY_VALUES = frozenset(("none", "id", "user", "header", "session", "history", "critical"))
 
 
@@ -95,6 +99,8 @@ class Trust:
         if not self._context.enforces("border-identity"):
             found -= DOMAIN_HEADERS
         remove_all(message, found if wishes.identity else found - {"P-Asserted-Identity"})
+        if "P-Asserted-Identity" in found and not wishes.identity:
+            _name_only(message)
         if wishes.user:
             remove_all(message, PERSONAL)
 
@@ -205,6 +211,29 @@ class Trust:
                     "compare P-Access-Network-Info with the partner's mobile country and network code",
                 )  # fmt: skip
                 message.remove("P-Access-Network-Info")
+
+
+def _name_only(message: Message) -> None:
+    """The asserted identity of who wants to be named, without what the trust domain knows of the caller besides."""
+    try:
+        asserted = message.every(P_ASSERTED_IDENTITY)
+    except SipError:
+        message.remove("P-Asserted-Identity")
+        return
+    names = [_without_kind(one) for one in asserted]
+    if names != list(asserted):
+        message.put(P_ASSERTED_IDENTITY, *names)
+
+
+def _without_kind(identity: NameAddr) -> NameAddr:
+    uri = identity.uri
+    if isinstance(uri, TelUri):
+        kept = tuple([pair for pair in uri.params if pair[0].lower() not in CALLER_KINDS])
+        return replace(identity, uri=replace(uri, params=kept))
+    if isinstance(uri, SipUri) and uri.user is not None and ";" in uri.user:  # a number in a SIP URI (RFC 3261 19.1.6)
+        pieces = [piece for piece in uri.user.split(";") if piece.partition("=")[0].lower() not in CALLER_KINDS]
+        return replace(identity, uri=replace(uri, user=";".join(pieces)))
+    return identity
 
 
 def _iois(partner: Partner) -> tuple[str, ...]:
