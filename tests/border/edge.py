@@ -7,6 +7,7 @@ from typing import Any
 from redoubt.border.hiding import Hiding
 from redoubt.border.hiding_keys import Ring, new_ring
 from redoubt.border.ibcf import Ibcf
+from redoubt.border.unhidden import Recorded
 from redoubt.config.interconnect import IbcfConfig, PartnerConfig
 from redoubt.events import Event, EventStream, Refused
 from redoubt.ndm.partners import Partners
@@ -85,6 +86,7 @@ class Edge:
         self.partners = Partners(self.context, partners)
         self.inside, self.outside = Side(), Side()
         config = IbcfConfig(uri=f"sip:ibcf.{realm}")
+        options.setdefault("recorded", Recorded(("sip:10.0.0.1:5070",), (f"sip:icscf.{realm}", f"sip:bgcf.{realm}")))
         self.ibcf = Ibcf(
             self.context, config, realm, self.partners, self.hiding, self.inside, self.outside, nodes=NODES, **options
         )

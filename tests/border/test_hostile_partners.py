@@ -149,6 +149,37 @@ async def test_a_partner_speaks_for_no_node_and_no_other_user_than_who_called(wh
 # ---- how much
 
 
+UNRECORDED = (
+    "sip:bgcf.home1.net", "sip:icscf.home1.net", "sip:home1.net", "sip:home3.net", "sip:10.0.0.2:5074",
+    "sip:scscf1.home1.net:5074", "sip:scscf1.home1.net;maddr=10.0.0.2", "sip:three@ibcf.home1.net",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("off", [(), ("border-route",)], ids=["on", "off"])
+@pytest.mark.parametrize("onward", UNRECORDED)
+async def test_without_hiding_a_dialog_leads_where_a_record_route_can_have_been_and_nowhere_else(
+    onward: str, off: tuple[str, ...]
+) -> None:
+    """Calls that cost, at the BGCF; users of others; an address; a port of another function; a third network."""
+    edge = Edge(*off, partners=PARTNERS, hiding="off")
+    along = ("Route", f"<sip:ibcf.home1.net;lr>, <{onward};lr>")
+    await edge.enter(from_partner("sip:+88100@home1.net", along, to_="<sip:a@b>;tag=1"))
+    await edge.enter(from_partner(onward, method="BYE", to_="<sip:a@b>;tag=1"))
+    scscf = ("Route", "<sip:scscf1.home1.net;lr>")
+    if onward.startswith("sip:bgcf"):
+        await edge.enter(from_partner(onward, scscf, to_="<sip:a@b>;tag=1"))
+    assert bool(edge.inside.came) is bool(off)
+
+
+async def test_without_hiding_dialogs_go_on_along_their_record_route() -> None:
+    joined = replace(PEER, transit_for=("three",))
+    edge = Edge(partners=(joined, PLAIN, THIRD), hiding="off")
+    for route in ("<sip:scscf1.home1.net;lr>, <sip:t@10.0.0.1:5070;lr>", "<sip:three@ibcf.home1.net;lr>, <sip:x.y;lr>"):
+        along = ("Route", f"<sip:ibcf.home1.net;lr>, {route}")
+        answer = await edge.enter(from_partner("sip:a@203.0.113.7", along, method="BYE", to_="<sip:a@b>;tag=1"))
+        assert answer.is_success, edge.refusals()
+
+
 async def test_calls_with_one_call_id_are_several_calls() -> None:
     edge = Edge(partners=(replace(PEER, sessions=3), PLAIN))
     calls = [from_partner("sip:alice@home1.net", from_=f"<sip:a@home2.net>;tag={n}") for n in range(9)]

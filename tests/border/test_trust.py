@@ -212,7 +212,8 @@ async def test_what_a_phone_says_of_its_cell_is_the_phones_word_and_passes() -> 
 
 async def test_who_pays_is_said_when_a_call_begins_and_not_made_up_inside_it() -> None:
     edge = Edge(hiding="off")
-    await edge.enter(from_partner("sip:alice@203.0.113.7", method="BYE", to_="<sip:alice@home1.net>;tag=t"))
+    along = ("Route", "<sip:scscf1.home1.net;lr>")
+    await edge.enter(from_partner("sip:alice@203.0.113.7", along, method="BYE", to_="<sip:alice@home1.net>;tag=t"))
     assert edge.inside.last.method == "BYE" and not edge.inside.last.has("P-Charging-Vector")
 
 

@@ -105,6 +105,17 @@ def test_trust_needs_the_agreement_and_the_secured_flow() -> None:
     assert known.vouch(None, "192.0.2.3") == Clear(), "a plain SIP network is never believed"
 
 
+@pytest.mark.parametrize("other", ["198.51.100.0/25", "198.51.0.0/16", "198.51.100.7", "2001:db8::/32"])
+@pytest.mark.parametrize("security", ["none", "tls"])
+def test_an_address_is_of_one_partner_only(other: str, security: str) -> None:
+    one = PartnerConfig(
+        name="one", domains=("a.b",), kind="sip", security="none", addresses=("198.51.100.0/24", "2001:db8:1::/48")
+    )
+    two = PartnerConfig(name="two", domains=("c.d",), kind="sip", security=security, addresses=(other,))  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=r"of one and .* of two have addresses in common; write for each"):
+        partners(one, two)
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -18,6 +18,7 @@ from redoubt.border.redirects import judge
 from redoubt.border.screening import Screening
 from redoubt.border.topology import Topology, Way
 from redoubt.border.trust import PRIVACY_VALUES, Trust, Wishes
+from redoubt.border.unhidden import Recorded
 from redoubt.config.interconnect import IbcfConfig
 from redoubt.media.anchoring import Anchoring, Outsider
 from redoubt.ndm.partners import Partner, Partners
@@ -33,6 +34,7 @@ EXIT = "TS 24.229 5.10.2"
 ENTRY = "TS 24.229 5.10.3"
 OF_CALLS = frozenset(("INVITE", "UPDATE", "BYE"))
 OUTSIDER = Outsider()
+NOTHING_RECORDED = Recorded()
 
 
 class Ibcf:
@@ -49,6 +51,7 @@ class Ibcf:
         outside: Service,
         anchoring: Anchoring | None = None,
         nodes: frozenset[str] = frozenset(),
+        recorded: Recorded = NOTHING_RECORDED,
     ) -> None:
         own = parse_uri(config.uri)
         assert isinstance(own, SipUri)
@@ -64,6 +67,7 @@ class Ibcf:
         self._inside = inside
         self._outside = outside
         self._anchoring = anchoring
+        self._recorded = recorded
 
     async def from_inside(self, request: Request, exchange: Exchange) -> Response | None:
         """What leaves the network (TS 24.229 5.10.2)."""
@@ -246,9 +250,9 @@ class Ibcf:
             self._demand_along(request, partner, passage)
             return
         in_dialog = request.to.tag is not None
-        if self._names_nodes(partner) and request.has("Route"):
-            return
-        if not self._topology.hides and in_dialog:
+        if (self._names_nodes(partner) and request.has("Route")) or (in_dialog and not self._topology.hides):
+            if self._context.enforces("border-route"):
+                self._recorded.demand(request, partner, self._partners, self._topology)
             return
         uri = request.request_uri
         if self._context.enforces("border-route"):

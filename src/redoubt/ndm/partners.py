@@ -8,6 +8,7 @@ clear with a plain SIP network, it is the source address. What follows from the 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from itertools import combinations, product
 from pathlib import Path
 
 from cryptography.x509 import Certificate, load_der_x509_certificate, load_pem_x509_certificates
@@ -100,6 +101,7 @@ class Partners:
         self._by_domain |= _tell_hosts(self)
         self._by_name = _unique("names", [(name, each) for each in self if _by_tls(each) for name in each.names])
         self._by_address = [each for each in self if not _by_tls(each)]
+        _refuse_overlap(self)
         self._transit = _unique(
             "transit-to", [(domain.lower(), each) for each in self for domain in each.config.transit_to]
         )
@@ -340,6 +342,17 @@ def _tell_hosts(partners: Partners) -> dict[str, Partner]:
     for partner in partners:
         partner.hosts = frozenset([host for host, owner in owners.items() if owner is partner])
     return owners
+
+
+def _refuse_overlap(partners: Partners) -> None:
+    """Whom an address means is not left to the order of the file."""
+    for one, other in combinations(partners, 2):
+        if _by_tls(one) and _by_tls(other):
+            continue  # addresses are words there
+        for ours, theirs in product(one.networks, other.networks):
+            if ours.version == theirs.version and ours.overlaps(theirs):
+                both = f"{ours} of {one.name} and {theirs} of {other.name} have addresses in common"
+                raise ConfigError(f"[[partners]] addresses: {both}; write for each only what is its own")
 
 
 def _longest(owners: dict[str, Partner], domain: str) -> Partner | None:

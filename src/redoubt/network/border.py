@@ -5,6 +5,7 @@ from pathlib import Path
 
 from redoubt.border.hiding import Hiding, RingFile
 from redoubt.border.ibcf import Ibcf
+from redoubt.border.unhidden import Recorded
 from redoubt.config import Config, ConfigError
 from redoubt.media.anchoring import Anchoring
 from redoubt.ndm.gateways import Gateways
@@ -57,7 +58,7 @@ class Border:
         hiding = None if mode == "off" else Hiding(context, mode, config.network.realm, ring)
         self.ibcf = Ibcf(
             context, config.ibcf, config.network.realm, self.partners, hiding, inside, self.stack.outbound,
-            anchoring, frozenset(_nodes(config)),
+            anchoring, frozenset(_nodes(config)), _recorded(config),
         )  # fmt: skip
 
     async def open(self) -> dict[str, str]:
@@ -79,3 +80,8 @@ def _nodes(config: Config) -> Iterable[str]:
     seen = {Listen.parse(text, Zone.BORDER).host for text in config.ibcf.listen}
     inside = {text.split(":", 1)[1].rsplit(":", 1)[0].strip("[]") for text in listening(config)}
     return (inside | set(config.network.trusted_nodes)) - seen
+
+
+def _recorded(config: Config) -> Recorded:
+    servers = tuple([server.uri for server in config.i_cscf.servers])
+    return Recorded((config.p_cscf.uri, config.s_cscf.uri, *servers), (config.i_cscf.uri, config.bgcf.uri))

@@ -38,7 +38,8 @@ def weak_choices(network: Network) -> Iterator[WeakChoice]:
     if not config.gm.confidentiality:
         yield _counted(gm, "gm.confidentiality", _without_encryption(config), lambda suite: not suite.is_confidential)
     if network.border is not None and config.ibcf.hiding == "off":
-        yield WeakChoice("ibcf.hiding", "partners see names, addresses and number of this network's nodes")
+        what = "partners see this network's nodes, and reach any that stays in dialogs, within a dialog by their word"
+        yield WeakChoice("ibcf.hiding", what)
     yield from _hubs(network)
 
 
