@@ -10,8 +10,7 @@ from redoubt import limits
 from redoubt.expressions import Expression, ExpressionError
 from redoubt.sip.dns_records import Dns, LookupFailed, Naptr
 from redoubt.sip.errors import SipError
-from redoubt.sip.resolver import is_numeric
-from redoubt.sip.uri import SipUri, parse_uri
+from redoubt.sip.uri import SipUri, is_ip_address, parse_uri
 
 SERVICE = "e2u"
 SIP_TYPES = frozenset(("sip", "voice:sip", "pstn:sip"))  # RFC 3764, RFC 4769
@@ -77,7 +76,7 @@ class Enum:
         unknown = [name for name, _value in uri.params if name.lower() not in URI_PARAMETERS]
         if unknown:
             raise EnumFault(f"{text[:80]!r} wants to say how it is routed ({', '.join(unknown)})")
-        if is_numeric(uri.host) or "." not in uri.host or uri.host.endswith(f".{self._realm}"):
+        if is_ip_address(uri.host) or "." not in uri.host or uri.host.endswith(f".{self._realm}"):
             raise EnumFault(f"{text[:80]!r} names a node, not a network")
         return uri
 

@@ -17,8 +17,8 @@ from redoubt.config.base import ConfigError
 from redoubt.config.interconnect import PartnerConfig
 from redoubt.limits import CONNECTIONS_PER_PARTNER
 from redoubt.ndm.pki import signed_by
-from redoubt.sip.resolver import is_numeric
 from redoubt.sip.service import Context
+from redoubt.sip.uri import is_ip_address
 from redoubt.transport.flow import Clear, Flow, Security, TlsPeer, TrustedAddress, Zone
 from redoubt.transport.listen import Listen
 
@@ -124,7 +124,7 @@ class Partners:
     def to(self, domain: str) -> Partner | None:
         """Through whom a domain is reached: its owner, else a hub that the agreement says leads there."""
         found = self.owner(domain) or _longest(self._transit, domain)
-        return found or (None if is_numeric(domain) else self._transit.get(EVERY_OTHER))
+        return found or (None if is_ip_address(domain) else self._transit.get(EVERY_OTHER))
 
     def of_flow(self, flow: Flow) -> Partner | None:
         """Whose the flow is, by what secures it now; None if no agreement covers it. `why_not` says why."""
@@ -282,7 +282,7 @@ def _partner(agreement: PartnerConfig) -> Partner:
     if not agreement.domains:
         raise ConfigError(f"{where}: domains is empty; write the SIP domains of its users and nodes")
     if agreement.authority and agreement.security != "tls":
-        raise ConfigError(f"{where}: authority is for security = \"tls\"; leave it away")
+        raise ConfigError(f'{where}: authority is for security = "tls"; leave it away')
     if agreement.security == "none" and agreement.kind != "sip":
         raise ConfigError(f'{where}: security = "none" is for kind = "sip": nobody in clear is within the trust domain')
     if agreement.security == "gateway" and not agreement.gateway:
@@ -302,7 +302,7 @@ def _partner(agreement: PartnerConfig) -> Partner:
     made = Partner(agreement, domains, names, networks, _authorities(agreement.authority, where))
     for to in agreement.connect:
         host = Listen.parse(to, Zone.BORDER).host
-        if not is_numeric(host):
+        if not is_ip_address(host):
             raise ConfigError(f"{where}: connect: {host} is no IP address; write one, or leave connect away")
         if not made.may_be_at(host):
             raise ConfigError(f"{where}: connect: {host} is not among addresses, which the tunnel leads to; add it")

@@ -5,10 +5,9 @@ from collections.abc import Callable, Set
 from redoubt.events import MessageSeen
 from redoubt.sip.fields import ROUTE
 from redoubt.sip.message import Request, Response
-from redoubt.sip.resolver import is_numeric
 from redoubt.sip.service import Answer, Context, Exchange, Service
 from redoubt.sip.stack_wire import redacted
-from redoubt.sip.uri import SipUri, Uri, parse_uri
+from redoubt.sip.uri import SipUri, Uri, is_ip_address, parse_uri
 from redoubt.transport.flow import Internal
 
 
@@ -107,7 +106,7 @@ class Homes:
             return False
         if uri.host == self._realm or uri.host in self._routes:
             return True
-        return self._has_border and not is_numeric(uri.host) and not uri.host.endswith(f".{self._realm}")
+        return self._has_border and not is_ip_address(uri.host) and not uri.host.endswith(f".{self._realm}")
 
 
 def destination(request: Request) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from redoubt import limits
 from redoubt.phone.dhcp import SipServers
 from redoubt.sip.errors import SipError
-from redoubt.sip.resolver import DEFAULT_PORT, Candidate, Resolver, is_numeric
-from redoubt.sip.uri import SipUri, read_hostport
+from redoubt.sip.resolver import DEFAULT_PORT, Candidate, Resolver
+from redoubt.sip.uri import SipUri, is_ip_address, read_hostport
 
 
 class NotFound(Exception):
@@ -69,7 +69,7 @@ def _by_address(text: str) -> Place:
         host, port = read_hostport(text if text.count(":") < 2 or text[:1] == "[" else f"[{text}]")
     except SipError:
         host, port = "", None
-    if not host or not is_numeric(host):
+    if not host or not is_ip_address(host):
         raise NotFound(f"{text} is no IP address of a P-CSCF")
     at = Candidate("udp", host.strip("[]"), port or DEFAULT_PORT["udp"], host.strip("[]"))
     return Place(SipUri("sip", None, None, host, at.port), at)

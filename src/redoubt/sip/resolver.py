@@ -8,12 +8,11 @@ A sips: URI leads to TLS or nowhere (RFC 3261 26.2.2), and no fail-over leads fr
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Protocol, TypeVar
 
 from redoubt import limits
 from redoubt.sip.dns_records import Dns, LookupFailed, Naptr, Records, Srv, SystemNames
-from redoubt.sip.uri import SipUri
+from redoubt.sip.uri import SipUri, is_ip_address
 from redoubt.sources import Randomness
 from redoubt.transport.flow import Zone
 from redoubt.transport.listen import Listen
@@ -85,7 +84,7 @@ class Resolver:
                 return ()
             return (Candidate(route.transport, route.host, route.port, uri.host),)
         host = uri.param("maddr") or uri.host
-        if is_numeric(host):
+        if is_ip_address(host):
             transport = _transport_without_dns(uri, tls)
             bare = host.strip("[]")
             return (Candidate(transport, bare, uri.port or DEFAULT_PORT[transport], bare),) if transport else ()
@@ -214,7 +213,7 @@ class _Search:
     async def _addresses(self, transport: str, host: str, port: int) -> list[Candidate]:
         """The places of a host; what is proved there is the name that was asked for (RFC 5922 4)."""
         host, name = host.rstrip("."), self._host
-        if is_numeric(host):
+        if is_ip_address(host):
             return [Candidate(transport, host.strip("[]"), port, name)]
         try:
             addresses = self._learned(await self._dns.addresses(host), "address", host)
@@ -229,17 +228,6 @@ class _Search:
             raise LookupFailed(f"the {kind} records of {name} are not authentic, and they must be")
         self._ttl_s = min(self._ttl_s, records.ttl_s)
         return records.values
-
-
-def is_numeric(host: str) -> bool:
-    """Whether a host is an address, in brackets or not. Names, which most hosts are, cost next to nothing here."""
-    if not host[-1:].isdigit() and host[:1] != "[" and ":" not in host:
-        return False
-    try:
-        ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 def _key(uri: SipUri, authentic: bool, tls: bool) -> _Key:

@@ -234,7 +234,9 @@ def _check_ipv6(reference: str) -> None:
 
 
 def is_ip_address(host: str) -> bool:
-    """Whether a host (brackets or not) is an address and no name."""
+    """Whether a host (brackets or not) is an address and no name. Names, which most hosts are, cost next to nothing."""
+    if not host[-1:].isdigit() and host[:1] != "[" and ":" not in host:
+        return False
     try:
         if ":" in host:
             IPv6Address(host.strip("[]"))
