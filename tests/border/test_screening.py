@@ -64,6 +64,18 @@ async def test_a_body_of_no_kind_is_400() -> None:
     assert (await border().enter(from_partner("sip:alice@home1.net", body=b"what?"))).status == 400
 
 
+@pytest.mark.parametrize("line", ["image 6000 udptl t38", "audio 6000 UDPTL t38", "image 6000 UDP/TLS/UDPTL T38"])
+async def test_a_fax_passes_only_where_the_agreement_has_t38(line: str) -> None:
+    """Beside a voice its stream is taken out; alone it is 488, after which callers go on with voice."""
+    voice, fax = "m=audio 5000 RTP/AVP 8\r\n", f"m={line}\r\na=T38FaxVersion:0\r\n"
+    head = "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\n"
+    for codecs, both, alone in ((("pcma",), "0", 488), (("pcma", "t38"), "6000", 200), ((), "6000", 200)):
+        edge = border(codecs=codecs)
+        await edge.leave(invite("sip:zoe@home2.net", TYPE, body=(head + voice + fax).encode()))
+        assert f"m={line.replace('6000', both)}\r\n" in edge.outside.last.body.decode()
+        assert (await edge.enter(from_partner("sip:alice@home1.net", TYPE, body=(head + fax).encode()))).status == alone
+
+
 async def test_codecs_beside_the_agreement_leave_an_offer_and_without_any_left_it_is_488() -> None:
     edge = border(codecs=("pcma", "amr"))
     assert (await edge.leave(invite("sip:zoe@home2.net", TYPE, body=SDP))).status == 200

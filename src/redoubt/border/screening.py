@@ -105,11 +105,15 @@ def _allowed(octets: bytes, codecs: tuple[str, ...], whose: str) -> bytes:
     media = tuple([_only(one, wanted, whose) for one in session.media])
     if media == session.media:
         return octets
+    if not any(one.port for one in media):
+        raise SipError(488, f"{whose}: nothing but a fax, and `codecs` has no t38", CLAUSE)
     return replace(session, media=media).to_bytes()
 
 
 def _only(media: Media, wanted: Set[str], whose: str) -> Media:
     """One medium with what may pass of its codecs. One that is refused already (port 0) is left alone."""
+    if "UDPTL" in media.proto.upper() and not wanted.issuperset(map(str.lower, media.formats)):
+        return Media(media.kind, 0, media.proto, media.formats)  # a fax (T.38): no stream of it (RFC 3264 5.1)
     if media.kind not in NAMED_MEDIA or "RTP/" not in media.proto or not media.port:
         return media
     maps = media.rtpmaps
