@@ -112,7 +112,7 @@ def _allowed(octets: bytes, codecs: tuple[str, ...], whose: str) -> bytes:
 
 def _only(media: Media, wanted: Set[str], whose: str) -> Media:
     """One medium with what may pass of its codecs. One that is refused already (port 0) is left alone."""
-    if "UDPTL" in media.proto.upper() and not wanted.issuperset(map(str.lower, media.formats)):
+    if "UDPTL" in media.proto.upper() and not {name.lower() for name in media.formats} <= wanted:
         return Media(media.kind, 0, media.proto, media.formats)  # a fax (T.38): no stream of it (RFC 3264 5.1)
     if media.kind not in NAMED_MEDIA or "RTP/" not in media.proto or not media.port:
         return media
