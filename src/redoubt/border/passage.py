@@ -174,6 +174,16 @@ def hide_targets(message: Request | Response, topology: Topology, partner: Partn
     With `contact` that of the user's own device too, since the user wants it so (RFC 3323 5.1). An IP address that is
     registered is a phone's, even where it is on a node's host, as in a lab: it must know its own in the 200.
     """
+    named = topology.may_name_node("\n".join(message.beside(ELSEWHERE)))
+    if named or contact:
+        _hide_addresses(message, topology, partner, contact)
+    if named:
+        _sweep(message, topology, ELSEWHERE | {"Contact"} if _registers_addresses(message) else ELSEWHERE)
+    if (message.get("Content-Type") or "").lower().startswith("message/sip") and message.body:
+        _shorten(message, topology)
+
+
+def _hide_addresses(message: Request | Response, topology: Topology, partner: Partner, contact: bool) -> None:
     registers = _registers_addresses(message)
     for name in message.present(ADDRESSES):
         if registers and name == "Contact":
@@ -186,7 +196,6 @@ def hide_targets(message: Request | Response, topology: Topology, partner: Partn
             address = parse_contact(entry)
             shown.append(str(topology.outer_target(address, partner, always)) if address is not STAR else entry)
         message.replace(name, shown)
-    _sweep(message, topology, ELSEWHERE | {"Contact"} if registers else ELSEWHERE)
 
 
 def _registers_addresses(message: Request | Response) -> bool:
@@ -198,15 +207,11 @@ def _registers_addresses(message: Request | Response) -> bool:
 
 def _sweep(message: Message, topology: Topology, but_for: frozenset[str]) -> None:
     """What names a node elsewhere, as the text of a Reason or a server of tones, is nothing that a partner needs."""
-    names = message.others(but_for)
-    if topology.may_name_node("\n".join([line for name in names for line in message.all(name)])):
-        for name in names:
-            lines = message.all(name)
-            clean = [line for line in lines if not topology.names_node(line)]
-            if len(clean) < len(lines):
-                message.replace(name, clean)
-    if message.body and (message.get("Content-Type") or "").lower().startswith("message/sip"):
-        _shorten(message, topology)
+    for name in message.others(but_for):
+        lines = message.all(name)
+        clean = [line for line in lines if not topology.names_node(line)]
+        if len(clean) < len(lines):
+            message.replace(name, clean)
 
 
 def _shorten(message: Message, topology: Topology) -> None:

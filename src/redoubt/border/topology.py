@@ -48,6 +48,7 @@ class Topology:
         self._below = f".{self.realm}"
         self._nodes = frozenset([node.lower().strip("[]") for node in nodes])
         self._others = tuple([node for node in self._nodes if not node.endswith(self._below)])
+        self._named = (self._below, *self._others)
         self._hiding = hiding
         self._marked = f";tokenized-by={self.realm}"
         self._entries: dict[tuple[str, bool], str] = {}
@@ -81,7 +82,7 @@ class Topology:
     def names_node(self, text: str) -> bool:
         """Whether a host in a text of any kind is a node."""
         lowered = text.lower()
-        for name in (self._below, *self._others):
+        for name in self._named:
             at = lowered.find(name)
             while at >= 0:
                 start, end = at, at + len(name)

@@ -60,7 +60,13 @@ class Message:
 
     def others(self, names: frozenset[str]) -> list[str]:
         """The names of lines that are not among these."""
+        if names.issuperset(self._lines):
+            return []
         return [name for name in self._lines if name not in names]
+
+    def beside(self, names: frozenset[str]) -> list[str]:
+        """Every line whose name is not among these."""
+        return [line for name, lines in self._lines.items() if name not in names for line in lines]
 
     def set(self, name: str, value: str) -> None:
         """Replace the first line of that name and drop the others, or append."""
@@ -129,9 +135,6 @@ class Message:
 
     def need(self, field: Field[T]) -> T:
         """The first value, which the message must have."""
-        known: tuple[T, ...] | None = self._views.get(field.name)
-        if known is not None:
-            return known[0]
         value = self.first(field)
         if value is None:
             raise malformed(f"{field.name} is missing", "RFC 3261 8.1.1")
@@ -217,17 +220,20 @@ class Message:
     @property
     def cseq(self) -> CSeq:
         """CSeq, which parsing has checked."""
-        return self.need(CSEQ)
+        known = self._views.get("CSeq")
+        return self.need(CSEQ) if known is None else known[0]
 
     @property
     def from_(self) -> NameAddr:
         """From."""
-        return self.need(FROM)
+        known = self._views.get("From")
+        return self.need(FROM) if known is None else known[0]
 
     @property
     def to(self) -> NameAddr:
         """To."""
-        return self.need(TO)
+        known = self._views.get("To")
+        return self.need(TO) if known is None else known[0]
 
     # ---- inside
 

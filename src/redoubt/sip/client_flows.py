@@ -28,7 +28,7 @@ class ClientFlows:
     endpoints: list[UdpEndpoint] = field(default_factory=list)
     listeners: dict[Listen, Address] = field(default_factory=dict)
     _opening: dict[Target, asyncio.Future[Connection | None]] = field(default_factory=dict)
-    _sent_by: dict[tuple[str, Address], str] = field(default_factory=dict)
+    _sent_by: dict[tuple[str, Zone, str, int], str] = field(default_factory=dict)
 
     def add_endpoint(self, endpoint: UdpEndpoint) -> None:
         self.endpoints.append(endpoint)
@@ -83,17 +83,18 @@ class ClientFlows:
 
     def sent_by(self, flow: Flow) -> str:
         """`SIP/2.0/UDP host:port` of a Via for requests on the flow: where this node listens on that transport."""
-        key = (flow.transport, flow.local)
+        host, port = flow.local
+        key = (flow.transport, flow.zone, host, port if flow.transport == "udp" else 0)
         text = self._sent_by.get(key)
         if text is None:
-            host, port = flow.local
+            listens = [port] if flow.transport == "udp" else []
             for listen, address in self.listeners.items():
                 if listen.transport == flow.transport and listen.zone is flow.zone:
-                    port = address[1]
+                    listens.append(address[1])
             host = self.sent_by_host or (f"[{host}]" if ":" in host else host)
             alias = ";alias" if flow.transport == "tls" and flow.zone is Zone.BORDER else ""  # RFC 5923 7.1
-            text = f"SIP/2.0/{flow.transport.upper()} {host}:{port}{alias}"
-            if flow.transport == "udp":  # as many as there are sockets
+            text = f"SIP/2.0/{flow.transport.upper()} {host}:{listens[-1] if listens else port}{alias}"
+            if listens:  # as many as there are sockets; the port of a connection is one of many
                 self._sent_by[key] = text
         return text
 
