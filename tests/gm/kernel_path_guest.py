@@ -34,6 +34,7 @@ from redoubt.transport.flow import Address, Clear, EspAssociation, Flow, Zone
 from redoubt.transport.listen import Listen
 from redoubt.transport.udp import UdpEndpoint
 from redoubt.transport.xfrm import Xfrm
+from redoubt.transport.xfrm_entries import delete_state
 
 from . import kernel_guest
 from .kernel_guest import enter
@@ -85,6 +86,8 @@ async def phone_in_kernel(suite: Suite, addresses: tuple[str, str]) -> list[int]
     answers = await converse(mine, came)
     answers.append(await connected(here, there, PHONE_ENDS.port_c))
     answers.append(await connected(here, there, 40_000))
+    associations.begin(beginning(suite, here, there))  # the same ends: the network has ended the older set
+    answers.append(int(flow_of(mine).is_closed()))
     associations.close()
     answers.append(await connected(here, there, PHONE_ENDS.port_s))
     return answers
@@ -195,6 +198,10 @@ async def network(suite: Suite, addresses: tuple[str, str], kind: str, child: Ch
     for server in servers:
         server.close()
     path.close()
+    xfrm, idle = Xfrm(), KernelPath.open(Role.NETWORK, here, [NETWORK_ENDS.port_s, OTHER_ENDS.port_s], receive)
+    seen["guarded"] = [len(xfrm.ours(here).policies)]
+    idle.close()
+    seen["guarded"] = [*seen["guarded"], len(xfrm.ours(here).policies)]  # type: ignore[misc]
     return seen
 
 
@@ -262,7 +269,26 @@ async def behind_nat(suite: Suite, addresses: tuple[str, str], child: Child) -> 
         "usage": usage, "after": second.path.settle(),
     }  # fmt: skip
     second.path.close()
-    return seen
+    return seen | await crippled(suite, addresses)
+
+
+async def crippled(suite: Suite, addresses: tuple[str, str]) -> dict[str, object]:
+    """Somebody removed one of a set's states while no process was there: the next gives the set up."""
+    here, there = addresses
+    memory = bytearray(8 * LEDGER_SLOT_OCTETS)
+    first = Life(here, memory)
+    await first.begin(goes_on=False)
+    begun = first.associations.begin(beginning(suite, there, BEHIND_NAT, Mode.UDP_TUNNEL))
+    first.associations.received(begun)
+    first.associations.registered(begun, "sip:alice@ims.test", 600)
+    first.die()
+    await asyncio.sleep(0.1)
+    Xfrm().change([delete_state(here, NETWORK_ENDS.spi_s)])
+    second = Life(here, memory)
+    taken = await second.begin(goes_on=True)
+    found = {"crippled": [len(taken), second.path.settle()]}
+    second.path.close()
+    return found
 
 
 def leftovers(
@@ -277,13 +303,19 @@ def leftovers(
         collided = False
     except EndsTaken:
         collided = True
-    agreement = Agreement(
-        suite, Mode.TRANSPORT, replace(PHONE_ENDS, spi_c=5003, spi_s=5004), OTHER_ENDS, "", ""
-    )
+    try:
+        half = Agreement(suite, Mode.TRANSPORT, PHONE_ENDS, OTHER_ENDS, "", "")
+        associations.begin(replace(beginning(suite, there, there), agreement=half))
+    except EndsTaken:
+        clean = len(xfrm.states()), path._ports._holders[OTHER_ENDS.port_c]
+    agreement = Agreement(suite, Mode.TRANSPORT, replace(PHONE_ENDS, spi_c=5003, spi_s=5004), OTHER_ENDS, "", "")
     back = associations.begin(replace(beginning(suite, there, there), agreement=agreement))
     beside = len(xfrm.states())
     associations.ended(back, Event.REPLACED)
-    usage = dataclasses.astuple(path.usage(begun))
+    usage, all_bases = dataclasses.astuple(path.usage(begun)), path._bases_ours
+    path._bases_ours = range(path._bases[begun] + 2)
+    shared = path._bases[begun] in [path._base() for _ in range(5)]
+    path._bases_ours = all_bases
     survived = len(xfrm.states())
     state = begun.state.value
     associations.close()
@@ -293,6 +325,7 @@ def leftovers(
     return {
         "state": state, "counters": counters, "collided": collided, "survived": survived, "left": left,
         "swept": swept, "after": xfrm.sweep(addresses[0], lambda _port: True), "usage": usage, "beside": beside,
+        "clean": clean, "shared": shared,
     }  # fmt: skip
 
 

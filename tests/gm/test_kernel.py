@@ -68,6 +68,9 @@ def test_the_kernels_path_carries_messages_and_leaves_nothing_behind(booted: Res
         assert (each["collided"], each["survived"]) == (True, 4), each
         assert each["beside"] == 8, each  # that of a phone that came back from the ports that it had
         assert (each["left"], each["swept"], each["after"]) == (0, 8 + GUARDS, 0), each
+        assert each["clean"] == [4, 0], each  # after a set of which a half was made
+        assert each["shared"] is False, each  # two sets' request identifiers
+        assert each["guarded"] == [GUARDS // 2, 0], each  # by a process without phones, and once it has ended
 
 
 def test_clear_datagrams_to_a_protected_port_reach_nobody(booted: Results) -> None:
@@ -80,9 +83,9 @@ def test_clear_datagrams_to_a_protected_port_reach_nobody(booted: Results) -> No
 def test_tcp_and_udp_share_the_associations_and_nothing_passes_beside_them(booted: Results) -> None:
     """Over the set, from another port of the phone, and from a protected port when the phone's set is gone."""
     for each in rounds(booted, "kernel"):
-        *datagrams, over, beside, after = each["answers"]
+        *datagrams, over, beside, displaced, after = each["answers"]
         assert datagrams == each["heard"] == SIZES, each
-        assert over == 10_000, each
+        assert (over, displaced) == (10_000, True), each
         assert beside == after == -1, each
         assert each["stray"] == 0, each
         for spi in (NETWORK_ENDS.spi_s, PHONE_ENDS.spi_s, PHONE_ENDS.spi_c):
@@ -96,5 +99,6 @@ def test_a_phone_behind_a_nat_is_followed_and_the_next_process_goes_on_with_the_
         assert each["heard"] == [*SIZES, *[moved] * 3, die, there], each
         assert each["answers"] == [*SIZES, *[moved] * 3, call, there], each
         assert (each["moved"], each["taken"], each["swept"], each["after"]) == (True, 1, 8, 0), each
+        assert each["crippled"] == [0, 7], each  # a set that the kernel has not kept whole is nobody's
         *_, replayed, bad_tags = each["usage"][0]
         assert (replayed, bad_tags) == (0, 0), each

@@ -9,6 +9,7 @@ from redoubt.aka.isim import Success
 from redoubt.events import EventStream
 from redoubt.gm.agreement import AgreementPolicy, Ends, Mode, mechanisms_of, read_offers, server_list
 from redoubt.gm.association_set import AssociationSet
+from redoubt.phone.challenge import UnanswerableChallenge
 from redoubt.phone.gm import GmOptions, PhoneGm
 from redoubt.phone.offers import OfferStyle, suites
 from redoubt.secret import Secret
@@ -100,3 +101,29 @@ def test_a_494_that_lists_what_the_phone_can_do_is_about_its_ports(listed: str, 
         assert gm.is_left_with(refusal) is is_about_ports
 
     played(story, FEW)
+
+
+def test_a_phone_that_has_no_way_for_the_mode_that_was_chosen_says_so() -> None:
+    """Handsets offer transport mode alone; who behaves as one may lack it."""
+
+    async def story(gm: PhoneGm) -> None:
+        client = gm.offer(Request("REGISTER", "sip:ims.test", []), None)
+        answer = Response(401)
+        answer.set("Security-Server", server_list(gm._policy, Mode.TRANSPORT, Ends(5000, 5001, 6100, 6001)))
+        with pytest.raises(UnanswerableChallenge, match="chose trans, which has no way here: it was told to have"):
+            gm.keyed(client, answer, KEYS, "nonce", None)
+
+    played(story, FEW)
+
+
+@pytest.mark.parametrize(
+    ("status", "mode", "is_told"),
+    [(494, Mode.TRANSPORT, True), (494, Mode.UDP_TUNNEL, False), (421, Mode.TRANSPORT, False)],
+)
+def test_a_494_that_lists_transport_mode_alone_is_explained(status: int, mode: Mode, is_told: bool) -> None:
+    async def story(gm: PhoneGm) -> None:
+        refusal = Response(status)
+        refusal.set("Security-Server", server_list(AgreementPolicy(), mode))
+        assert ("wants transport mode" in gm.why_refused(refusal)) is is_told
+
+    played(story)
