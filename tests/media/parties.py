@@ -81,7 +81,7 @@ class World:
         self.events = EventStream()
         clock = Clock(asyncio.get_running_loop(), 1_700_000_000.0)
         self.context = Context("ibcf", self.events, clock, SeededRandomness(1), frozenset(off))
-        self.relay = Relay(self.context, config)
+        self.relay = Relay(self.context, config, frozenset({("10.0.0.9", 5060)}))
         self.anchoring = Anchoring(self.context, self.relay)
         self.outsider = Outsider()
         self.upward: list[Response] = []

@@ -35,6 +35,8 @@ async def offered(world: World, offer: bytes) -> tuple[int, bool]:
         described("ff02::1", 5000), described("2001:db8::1", 41_000),
         described("198.51.100.1", 5000, "a=rtcp:53"), described("198.51.100.1", 5000, "a=rtcp:5001 IN IP4 127.0.0.1"),
         described("198.51.100.1", 5000, "a=rtcp:5001 IN IP6 2001:db8::9"),
+        described("10.0.0.9", 5060), described("10.0.0.9", 5059),
+        described("198.51.100.1", 5000, "a=rtcp:5060 IN IP4 10.0.0.9"),
         described("198.51.100.1", 5000, media="audio {port}/1000 RTP/AVP 8"),
         described("198.51.100.1", 5000, "c=IN IP4 198.51.100.2", "c=IN IP4 198.51.100.3"),
         described("198.51.100.1", 5000, media="message {port} TCP/MSRP *"),

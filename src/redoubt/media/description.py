@@ -78,7 +78,10 @@ def _rtcp(media: sdp.Media, ip: Ip, judge: Judge) -> Address | None:
         return None
     text = media.attribute("rtcp")
     if text is None:
-        return (str(ip), media.port + 1) if media.port < 65_535 else None
+        if media.port == 65_535:
+            return None
+        judge(ip, media.port + 1)
+        return str(ip), media.port + 1
     port, *place = text.split(" ")
     if len(place) not in (0, 3):
         raise SipError(400, "SDP: a=rtcp is malformed", "RFC 3605 2.1")

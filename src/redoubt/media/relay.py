@@ -89,10 +89,13 @@ def _nobody() -> None:
 
 
 class Relay:
-    """The relay of one process. Raises ValueError for addresses or ports that make no sense."""
+    """The relay of one process; to `listening` it sends no media. Raises ValueError for addresses or ports that make no
+    sense.
+    """
 
-    def __init__(self, context: Context, config: MediaConfig) -> None:
+    def __init__(self, context: Context, config: MediaConfig, listening: frozenset[Address] = frozenset()) -> None:
         self._context = context
+        self._listening = listening  # where functions of this network take signalling
         self._idle_s = float(config.idle)
         self._hosts = {Side.INSIDE: _by_family(config.inside), Side.OUTSIDE: _by_family(config.outside)}
         self._range = range(config.ports[0], config.ports[1] + 1)
@@ -128,6 +131,8 @@ class Relay:
             raise _refused(f"media at this machine's own {ip}")
         if port in PRIVILEGED_PORTS:
             raise _refused(f"media at port {port}")
+        if (str(ip), port) in self._listening:
+            raise _refused(f"media at {ip} port {port}, where this network listens")
         if not any(str(ip) in hosts.values() for hosts in self._hosts.values()):
             return
         held = self._ports.holds(str(ip), port)
