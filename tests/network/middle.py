@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tests.namespaces import CORE, Host, Wire, run
 
-from redoubt.gm.packets import UDP, IpPacket, UdpEnvelope, packed, parse_ip, port_numbers, write_ip
+from redoubt.gm.packets import UDP, IpPacket, UdpEnvelope, packed, parse_ip, write_ip
 from redoubt.lab.eavesdropper import Change
 from redoubt.transport.flow import Address
 from redoubt.transport.raw import ESP
@@ -17,6 +17,11 @@ from redoubt.transport.tun import Tun
 PHONE = "127.96.1.2"
 MTU_OCTETS = 9000  # nothing is fragmented here
 Deliver = Callable[[bool, bytes], None]
+
+
+def port_numbers(ports: bytes) -> tuple[int, int]:
+    """Source and destination port."""
+    return int.from_bytes(ports[:2], "big"), int.from_bytes(ports[2:4], "big")
 
 
 class Router:

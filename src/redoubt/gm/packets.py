@@ -5,7 +5,7 @@ is; SIP over UDP stays one datagram whatever its size.
 """
 
 from socket import AF_INET, AF_INET6, inet_pton
-from struct import Struct, unpack_from
+from struct import Struct
 
 import msgspec
 
@@ -194,9 +194,3 @@ class UdpEnvelope:
             else:
                 pieces.append(self._ipv6_fragment(piece, start | more, identification))
         return tuple(pieces)
-
-
-def port_numbers(ports: bytes) -> tuple[int, int]:
-    """Source and destination port."""
-    source, target = unpack_from("!HH", ports)
-    return source, target
