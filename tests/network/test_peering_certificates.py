@@ -142,6 +142,28 @@ async def test_without_a_list_in_force_nobody_is_believed(tmp_path: Path) -> Non
         await until(lambda: any("revocation list" in why and "expired" in why for why in beta.refusals()))
 
 
+async def test_a_connection_stands_no_longer_than_the_revocation_list_that_it_was_made_under(tmp_path: Path) -> None:
+    """Who is revoked could else hold a connection open for as long as nobody hears of the next list."""
+    alpha, beta = pair_of(tmp_path)
+    async with running(alpha, beta):
+        alice, bob = await alpha.net.registered("alice"), await beta.net.registered("bob")
+        message = alice.make("MESSAGE", bob.card.impu)
+        alice.send(message)
+        bob.respond(await bob.request("MESSAGE"), 200)
+        assert (await alice.final(message)).status == 200
+        border = beta.net.network.border
+        assert border is not None and border.certificates is not None
+        (partner,) = border.partners
+        border.certificates.look(border.partners)
+        assert partner.flows, "while the list is in force"
+        alpha.pki.write_revocations(NOW - timedelta(days=9), timedelta(days=8), [])
+        beta.learns_revocations(alpha)
+        border.certificates.look(border.partners)
+        assert not partner.flows
+        assert any("no revocation list of its authority is in force" in why for why in beta.refusals())
+        assert (await alice.ask(alice.make("MESSAGE", bob.card.impu))).status >= 500
+
+
 async def test_renewal_takes_effect_under_running_calls(tmp_path: Path) -> None:
     alpha, beta = pair_of(tmp_path)
     async with running(alpha, beta):

@@ -1,7 +1,7 @@
 """The border's certificates under running calls: read again when their files are others, and looked at for their end.
 
 A connection that stands is not shaken hands on again: it ends when its partner's certificate has expired or stands on
-a new revocation list (TS 33.310 6.1.3, RFC 5280 6.3).
+a new revocation list, or when the list of its authority has expired (TS 33.310 6.1.3, RFC 5280 6.3).
 """
 
 import asyncio
@@ -83,10 +83,18 @@ class Certificates:
             why = "its certificate has been revoked, its connection ends"
         elif certificate.not_valid_after_utc.timestamp() < self._context.clock.now():
             why = "its certificate has expired, its connection ends"
+        elif self._config.revoked and not self._is_heard_of(certificate.issuer):
+            why = "no revocation list of its authority is in force, its connection ends"
         if why:
             partners.failed(flow.security.names[0], why)
             self._context.refused(0, why, "RFC 5280 6.3", source="{}:{}".format(*flow.remote))
             flow.close()
+
+    def _is_heard_of(self, authority: x509.Name) -> bool:
+        """Whether one of the authority's lists is in force: without it no connection would be made (RFC 5280 6.3.3)."""
+        now = self._context.clock.now()
+        ends = [each.next_update_utc for each in self._files.lists if each.issuer == authority]
+        return any(end is None or end.timestamp() >= now for end in ends)
 
     def _warn(self) -> None:
         """Once a day, when our own certificate is about to end, or a revocation list, without which nobody counts."""
