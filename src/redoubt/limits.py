@@ -215,6 +215,7 @@ MEDIA_STREAMS_PER_SESSION = 8  # audio, video, text, screen, and room: each is f
 MEDIA_STREAMS_AHEAD = 2  # opened when a call begins without an offer: audio and video
 MEDIA_PACKET_OCTETS = 2_048  # above what any link carries whole; RTP is not sent in fragments
 MEDIA_PACKETS_PER_S = 5_000  # of one leg: voice has 50, video in the highest quality some 2,000
+MEDIA_PARTIES = 2  # a party, phone or partner, has one part in so many of the relay's ports: others have the rest
 MEDIA_CALLS_PER_PHONE = 8  # at one time: one talks, one waits, a conference has a few
 MEDIA_LATCH_S = 30.0  # after a description, for the first packet through a NAT: phones send one at once, or on answer
 MEDIA_DIALOGS_PER_CALL = 16  # forks of one INVITE whose descriptions are followed

@@ -178,7 +178,7 @@ def test_a_flood_from_a_party_itself_is_cut_to_what_media_has() -> None:
 
 def test_a_phone_holds_ports_for_so_many_calls_and_no_more() -> None:
     async def script(world: World) -> None:
-        world.outsider = Outsider("198.51.100.1", 4, "alice's phone")
+        world.outsider = Outsider("198.51.100.1", 4, "alice's phone", 8)
         to, _seen = answers(described(BOB, 6000))
         for number in range(10):
             got = await world.inward(asks("INVITE", described(ALICE, 5000), from_tag=f"t{number}"), to)

@@ -4,8 +4,12 @@ import asyncio
 
 import pytest
 
+from redoubt.config.interconnect import MediaConfig
 from redoubt.limits import MEDIA_PACKET_OCTETS
 from redoubt.media.anchoring import Anchoring, Outsider
+from redoubt.media.calls import Call
+from redoubt.media.legs import Side
+from redoubt.sip.errors import SipError
 from redoubt.sip.message import Request, Response
 from redoubt.sip.sdp import parse_sdp
 from redoubt.sip.service import Exchange
@@ -381,6 +385,29 @@ def test_beyond_its_room_the_relay_takes_no_call(monkeypatch: pytest.MonkeyPatch
         first.close()
 
     simulated(script)
+
+
+def test_no_party_has_more_than_its_share_of_the_ports() -> None:
+    """One partner, or one phone, that opens all it can leaves the others as much again."""
+
+    async def script(world: World) -> None:
+        def calls(party: str) -> list[Call]:
+            return [Call(world.relay, f"{party}-{n}", Side.OUTSIDE, True, party) for n in range(3)]
+
+        greedy, other = calls("one"), calls("two")
+        offer = parse_sdp(described(ALICE, 5000))
+        for made in greedy[:2]:
+            await made.offered(Side.OUTSIDE, offer, Outsider())
+        with pytest.raises(SipError, match="one has its share of the relay's ports in use"):
+            await greedy[2].offered(Side.OUTSIDE, offer, Outsider())
+        await other[0].offered(Side.OUTSIDE, offer, Outsider())
+        greedy[0].close()
+        await greedy[2].offered(Side.OUTSIDE, offer, Outsider())
+        for each in (*greedy, *other):
+            each.close()
+        assert world.is_empty() and not world.relay._streams_of
+
+    simulated(script, config=MediaConfig(inside=CONFIG.inside, outside=CONFIG.outside, ports=(40_000, 40_007)))
 
 
 def test_a_call_that_fails_leaves_no_port() -> None:

@@ -33,7 +33,6 @@ from redoubt.sip.uri import OtherUri, SipUri, Uri, is_ip_address, parse_uri
 EXIT = "TS 24.229 5.10.2"
 ENTRY = "TS 24.229 5.10.3"
 OF_CALLS = frozenset(("INVITE", "UPDATE", "BYE"))
-OUTSIDER = Outsider()
 NOTHING_RECORDED = Recorded()
 
 
@@ -94,7 +93,7 @@ class Ibcf:
 
         way_out = self._outside
         if self._anchoring is not None and partner.config.media == "relay":
-            way_out = self._anchoring.outward(way_out, OUTSIDER)
+            way_out = self._anchoring.outward(way_out, Outsider(name=partner.name))
         return await forward(way_out, request, exchange, self._context.node, self._guarded(came, came_back))
 
     def from_outside(self, request: Request, exchange: Exchange) -> Answer:
@@ -105,7 +104,7 @@ class Ibcf:
         self._admit(partner, request)
         enter: Service = partial(self._enter, partner)
         if self._anchoring is not None and partner.config.media == "relay":
-            enter = self._anchoring.inward(enter, OUTSIDER)
+            enter = self._anchoring.inward(enter, Outsider(name=partner.name))
         return enter(request, exchange)
 
     def close(self) -> None:

@@ -77,7 +77,7 @@ class Anchoring:
     def _begin(self, request: Request, side: Side, outsider: Outsider) -> Call:
         """A call with no ports yet. Raises SipError 503."""
         party = outsider.name
-        if party is not None and self._of_party[party] >= limits.MEDIA_CALLS_PER_PHONE:
+        if party is not None and outsider.calls is not None and self._of_party[party] >= outsider.calls:
             raise SipError(503, "a phone has as many calls as it may have", "limits.MEDIA_CALLS_PER_PHONE")
         call = Call(self._relay, request.call_id, side, self._context.enforces("media-gate"), party)
         if party is not None:

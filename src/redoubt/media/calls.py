@@ -24,13 +24,14 @@ class Outsider:
     """The party outside: a phone, or a partner's node.
 
     `host`: where its packets come from, if its descriptions are not to be believed, as of phones. `family`: the IP
-    version that it has; None: the first that the relay has outside. `name`: who it is, where it may have so many calls
-    as a phone has and no more.
+    version that it has; None: the first that the relay has outside. `name`: who it is, of whose share of the ports its
+    calls are; `calls`: how many of them it may have here, None where an agreement says so elsewhere.
     """
 
     host: str | None = None
     family: int | None = None
     name: Hashable = None
+    calls: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Call:
     def __init__(self, relay: Relay, call_id: str, caller: Side, gated: bool, party: Hashable = None) -> None:
         self.party = party
         self.is_over = False
-        self.session: RelaySession = relay.session(call_id)
+        self.session: RelaySession = relay.session(call_id, party)
         self.caller = caller
         self.dialogs: set[Key] = set()
         self.confirmed: Key | None = None

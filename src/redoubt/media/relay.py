@@ -5,7 +5,8 @@ session, or when no packet has come for long. What sessions are and say is ancho
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from redoubt import limits
@@ -27,8 +28,9 @@ Ip = IPv4Address | IPv6Address
 class RelaySession:
     """The streams of one call. `on_idle` hears when the relay gave it up."""
 
-    def __init__(self, relay: "Relay", call_id: str) -> None:
+    def __init__(self, relay: "Relay", call_id: str, party: Hashable = None) -> None:
         self.call_id = call_id
+        self.party = party  # whose share of the ports it takes of; None: nobody's
         self.streams: list[Stream | None] = []  # by the place of their m= line
         self.on_idle: Callable[[], None] = _nobody
         self.is_answered = False
@@ -50,7 +52,7 @@ class RelaySession:
                 continue
             stream = await self._relay.opened(hosts, self)
             if self.is_closed or self.streams[place] is not None:  # meanwhile
-                self._relay.release(stream)
+                self._relay.release(stream, self)
             else:
                 self.streams[place] = stream
 
@@ -80,7 +82,7 @@ class RelaySession:
             self.is_closed = True
             for stream in self.streams:
                 if stream is not None:
-                    self._relay.release(stream)
+                    self._relay.release(stream, self)
             self._relay.ended(self)
 
 
@@ -103,6 +105,9 @@ class Relay:
             raise ValueError(f"[media] ports is {config.ports}; write the first and the last, such as [40000, 49999]")
         self._ports = Ports(*config.ports, context.randomness)
         self._sessions: dict[RelaySession, None] = {}
+        shared = set(self._hosts[Side.INSIDE].values()) & set(self._hosts[Side.OUTSIDE].values())
+        self._share = max(1, len(self._range) // (4 if shared else 2) // limits.MEDIA_PARTIES)
+        self._streams_of: Counter[Hashable] = Counter()
         self._timer: asyncio.TimerHandle | None = None
         self.foreign = 0  # packets of third parties, of sessions that ended
 
@@ -145,11 +150,11 @@ class Relay:
         if refused:
             raise _refused(f"media at the relay's own {ip} port {port}")
 
-    def session(self, call_id: str) -> RelaySession:
-        """For a call. Raises SipError 503."""
+    def session(self, call_id: str, party: Hashable = None) -> RelaySession:
+        """For a call of a party. Raises SipError 503."""
         if len(self._sessions) >= limits.MEDIA_SESSIONS:
             raise SipError(503, "the relay has as many calls as it may have", "limits.MEDIA_SESSIONS")
-        made = RelaySession(self, call_id)
+        made = RelaySession(self, call_id, party)
         self._sessions[made] = None
         if self._timer is None:
             self._sweep_later()
@@ -157,6 +162,9 @@ class Relay:
 
     async def opened(self, hosts: tuple[str, str], session: RelaySession) -> Stream:
         """Two pairs of ports, inside and outside. Raises SipError 503."""
+        if session.party is not None and self._streams_of[session.party] >= self._share:
+            raise SipError(503, f"{session.party} has its share of the relay's ports in use", "limits.MEDIA_PARTIES")
+        self._streams_of[session.party] += 1
         pairs: dict[Side, Pair] = {}
         try:
             for side, host in zip((Side.INSIDE, Side.OUTSIDE), hosts, strict=True):
@@ -165,6 +173,7 @@ class Relay:
             raise SipError(503, f"no media ports: {error}", "[media] ports") from error
         finally:
             if len(pairs) < len(hosts):  # also when the call was given up meanwhile
+                self._one_less(session.party)
                 for pair in pairs.values():
                     self._ports.give_back(pair)
 
@@ -175,11 +184,17 @@ class Relay:
         enforces = self._context.enforces
         return Stream(pairs, not enforces("media-source"), not enforces("media-packets"), alarm)
 
-    def release(self, stream: Stream) -> None:
+    def release(self, stream: Stream, session: RelaySession) -> None:
         """The ports are free again."""
+        self._one_less(session.party)
         self.foreign += sum(leg.foreign for leg in stream.all_legs())
         for pair in stream.pairs.values():
             self._ports.give_back(pair)
+
+    def _one_less(self, party: Hashable) -> None:
+        self._streams_of[party] -= 1
+        if not self._streams_of[party]:
+            del self._streams_of[party]
 
     def ended(self, session: RelaySession) -> None:
         self._sessions.pop(session, None)

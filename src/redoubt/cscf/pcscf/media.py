@@ -4,6 +4,7 @@ What a phone behind a NAT writes of its media leads nowhere. Its calls go throug
 takes it from, the host that the phone's signalling comes from: never where a description says.
 """
 
+from redoubt import limits
 from redoubt.cscf.pcscf.bindings import Bindings
 from redoubt.cscf.pcscf.gm import Gm
 from redoubt.cscf.pcscf.terminating import Access
@@ -56,7 +57,7 @@ class AccessMedia:
     def _outsider(self, flow: Flow) -> Outsider:
         host = self._outer(flow)
         who = next((binding.sender for binding in self._bindings.of_flow(flow)), None)
-        return Outsider(host, 6 if ":" in host else 4, who)
+        return Outsider(host, 6 if ":" in host else 4, who, limits.MEDIA_CALLS_PER_PHONE)
 
     def _outer(self, flow: Flow) -> str:
         """The address that the phone's packets come from, outside of any tunnel."""
