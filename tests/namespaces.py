@@ -109,11 +109,13 @@ def _prepared(tag: str) -> tuple[str, str]:
 
 @contextmanager
 def wire() -> Iterator[Wire]:
-    """Made, and gone at the end. Meanwhile each callback of a loop runs on the host of its context."""
+    """Made, and gone at the end. Meanwhile each callback of a loop runs on the host of its context. One test may make
+    its own beside that of a session: where the process began is the same for all.
+    """
     names = _prepared(secrets.token_hex(3))
     core, phones = (Host(name, os.open(f"/run/netns/{name}", os.O_RDONLY)) for name in names)
-    home = Host("home", os.open("/proc/thread-self/ns/net", os.O_RDONLY))
-    _home[:] = _current[:] = [home]
+    if not _home:
+        _home[:] = _current[:] = [Host("home", os.open("/proc/thread-self/ns/net", os.O_RDONLY))]
     usual: Callable[[asyncio.Handle], None] = asyncio.Handle._run
 
     def runs(handle: asyncio.Handle) -> None:
@@ -125,8 +127,8 @@ def wire() -> Iterator[Wire]:
         yield Wire(core, phones)
     finally:
         asyncio.Handle._run = usual  # type: ignore[method-assign]
-        _enter(home)
-        for host in (core, phones, home):
+        _enter(None)
+        for host in (core, phones):
             os.close(host.descriptor)
         for name in names:
             subprocess.run(["ip", "netns", "del", name], check=False)
