@@ -1,13 +1,14 @@
 """Operators on loopback addresses of their own, joined at their borders by TLS with certificates of their making."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from tests.ports import free_port
 
 from redoubt.events import Refused
 from redoubt.ndm.pki import Names
@@ -127,13 +128,6 @@ def pair_of(folder: Path, **options: Any) -> tuple[Operator, Operator]:
     alpha.agrees(beta, **options)
     beta.agrees(alpha, **options)
     return alpha, beta
-
-
-def free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def until(holds: Callable[[], bool], seconds: float = 10.0) -> None:

@@ -7,7 +7,6 @@ import asyncio
 import contextlib
 import json
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.ports import free_port
 
 from redoubt.config import Config
 from redoubt.diameter.cx import DeregistrationReason
@@ -43,18 +43,11 @@ Split = tuple[tuple[str, ...], ...]
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody uses now, neither by UDP nor by TCP."""
-    ports: list[int] = []
+    """Different ones."""
+    ports: set[int] = set()
     while len(ports) < count:
-        with socket.socket() as stream, socket.socket(type=socket.SOCK_DGRAM) as datagram:
-            stream.bind(("127.0.0.1", 0))
-            port = stream.getsockname()[1]
-            try:
-                datagram.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            ports.append(port)
-    return ports
+        ports.add(free_port())
+    return list(ports)
 
 
 def shared_configuration() -> Config:

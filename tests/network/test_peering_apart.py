@@ -5,12 +5,14 @@ import contextlib
 import ssl
 from pathlib import Path
 
+from tests.ports import free_port
+
 from redoubt import limits
 from redoubt.network.run import Network
 from redoubt.sources import SeededRandomness
 
 from .home import Home, subscribers
-from .peering import Operator, free_port, pair_of, running, until
+from .peering import Operator, pair_of, running, until
 from .test_peering_certificates import spoken
 
 

@@ -6,11 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tests.ports import free_port
+
 from redoubt.network.run import FUNCTIONS, Network
 from redoubt.sources import SeededRandomness
 
 from .home import USERS, Home, subscribers
-from .peering import MONTH, NOW, free_port, running
+from .peering import MONTH, NOW, running
 from .roaming import ROAMING, Protected, registered_at, talk, unbroken
 
 

@@ -6,14 +6,13 @@ several can run on one machine.
 
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from . import sipp
+from tests.ports import free_port
 
 CONFIGURATIONS = Path(__file__).parent / "kamailio"
 FUNCTIONS = ("scscf", "icscf", "pcscf")
@@ -23,7 +22,7 @@ READY_WITHIN_S = 30
 
 def free_ports() -> dict[str, int]:
     """A SIP port for each; that of the S-CSCF is part of its name, sip:127.0.0.1:PORT."""
-    return {name: sipp.free_port() for name in FUNCTIONS}
+    return {name: free_port() for name in FUNCTIONS}
 
 
 @contextmanager
@@ -50,7 +49,7 @@ def _write_configurations(folder: Path, ports: dict[str, int], hss_port: int) ->
     for file in (*folder.glob("*.cfg"), *folder.glob("dbtext/*")):
         _fill(file, file, filled)
     for name in ("icscf", "scscf"):
-        mine = {"@NAME@": name, "@ACCEPTOR@": str(sipp.free_port(socket.SOCK_STREAM))}
+        mine = {"@NAME@": name, "@ACCEPTOR@": str(free_port())}
         _fill(folder / "diameter.xml", folder / f"{name}.xml", filled | mine)
 
 

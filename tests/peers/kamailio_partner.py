@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.network.peering import Operator, free_port
+from tests.network.peering import Operator
+from tests.ports import free_port
 
 CONFIGURATION = Path(__file__).parent / "kamailio" / "partner"
 MEMORY = ("-m", "64", "-M", "16")  # megabytes shared, and of each process

@@ -2,13 +2,13 @@
 
 import csv
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.ports import free_port
 
 from .serve import AMF, OP, K
 
@@ -56,14 +56,6 @@ class Running:
             sum(int(last[column]) for column in unexpected),
             errors[:4000],
         )
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_DGRAM) -> int:
-    """A port that nobody uses, of UDP unless asked otherwise. SIPp itself takes 5060, where strays arrive."""
-    with closing(socket.socket(socket.AF_INET, kind)) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def credentials(user: str) -> str:

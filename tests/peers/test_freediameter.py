@@ -5,13 +5,13 @@ RFC 6733 5.3, 5.4, 5.5, 13. Wireshark reads all that goes in clear.
 
 import asyncio
 import shutil
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import trustme
+from tests.ports import free_port
 
 from redoubt.config import DiameterConfig, DiameterPeer
 from redoubt.diameter.applications import CX
@@ -23,7 +23,6 @@ from redoubt.events import EventStream
 from redoubt.sip.service import Context
 from redoubt.sources import Clock, SystemRandomness
 
-from . import sipp
 from .capture import Capture
 from .freediameter import IDENTITY, REALM, SHORTEST_TIMER_S, Tls, freediameter
 
@@ -77,7 +76,7 @@ async def test_it_connects_asks_whether_we_live_and_says_good_bye(tmp_path: Path
     peer = ours.connect_to(DiameterPeer(identity=IDENTITY, realm=REALM))
     _, port = await ours.listen("tcp:127.0.0.1:0")
     async with captured(tmp_path, port) as capture:
-        with freediameter(tmp_path, sipp.free_port(socket.SOCK_STREAM), peer=HSS, peer_port=port) as theirs:
+        with freediameter(tmp_path, free_port(), peer=HSS, peer_port=port) as theirs:
             await until(lambda: peer.is_open)
             await asyncio.to_thread(theirs.await_saying, "'STATE_OPEN'")
             await until(lambda: len(theirs.said("Device-Watchdog-Answer")) > 0)
@@ -89,7 +88,7 @@ async def test_it_connects_asks_whether_we_live_and_says_good_bye(tmp_path: Path
 
 
 async def test_we_connect_to_it_ask_whether_it_lives_and_say_good_bye(tmp_path: Path) -> None:
-    port = sipp.free_port(socket.SOCK_STREAM)
+    port = free_port()
     async with captured(tmp_path, port) as capture:
         with freediameter(tmp_path, port, peer=HSS, watchdog_s=NEVER_S) as theirs:
             ours = node(DiameterConfig(watchdog=SHORTEST_TIMER_S))
@@ -115,7 +114,7 @@ async def test_it_relays_between_an_s_cscf_and_the_hss(tmp_path: Path) -> None:
     hss.serve(CX, answer)
     from_relay = hss.connect_to(DiameterPeer(identity=IDENTITY, realm=REALM, speaks_for=(SCSCF,)))
     _, port = await hss.listen("tcp:127.0.0.1:0")
-    relay_port = sipp.free_port(socket.SOCK_STREAM)
+    relay_port = free_port()
     async with captured(tmp_path, port, relay_port) as capture:
         with freediameter(tmp_path, relay_port, peer=HSS, peer_port=port, guest=SCSCF) as relay:
             connect = f"tcp:127.0.0.1:{relay_port}"
@@ -152,7 +151,7 @@ async def test_it_connects_on_tls_and_each_proves_its_identity(tmp_path: Path) -
     ours = node(with_tls(mine))
     peer = ours.connect_to(DiameterPeer(identity=IDENTITY, realm=REALM))
     _, port = await ours.listen("tls:127.0.0.1:0")
-    with freediameter(tmp_path, sipp.free_port(socket.SOCK_STREAM), peer=HSS, peer_port=port, tls=its) as theirs:
+    with freediameter(tmp_path, free_port(), peer=HSS, peer_port=port, tls=its) as theirs:
         await until(lambda: peer.is_open)
         await asyncio.to_thread(theirs.await_saying, "'STATE_OPEN'")
         await ours.close()
@@ -162,7 +161,7 @@ async def test_it_connects_on_tls_and_each_proves_its_identity(tmp_path: Path) -
 async def test_we_connect_to_it_on_tls(tmp_path: Path) -> None:
     authority = trustme.CA()
     mine, its = issued(authority, HSS, tmp_path), issued(authority, IDENTITY, tmp_path)
-    port = sipp.free_port(socket.SOCK_STREAM)
+    port = free_port()
     with freediameter(tmp_path, port, peer=HSS, tls=its) as theirs:
         ours = node(with_tls(mine))
         ours.connect_to(DiameterPeer(identity=IDENTITY, realm=REALM, connect=f"tls:127.0.0.1:{port}"))

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 from . import sipp
 from .capture import Capture
@@ -146,7 +147,7 @@ def play(
 
 def register_at_ports(peers: Peers, *users: str) -> list[tuple[str, int]]:
     """Registers users from ports that are then free for calls from and to there."""
-    at = [(user, sipp.free_port()) for user in users]
+    at = [(user, free_port()) for user in users]
     for user, port in at:
         play(peers, "register", row(user), local_port=port)
     return at

@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import trustme
 from tests.ndm.test_zone import PEM, REALM
+from tests.ports import free_port
 
 from redoubt.config import Config
 from redoubt.config.interconnect import DnsConfig
@@ -43,17 +43,11 @@ def config() -> Config:
     })  # fmt: skip
 
 
-def free_port(kind: socket.SocketKind) -> int:
-    with socket.socket(socket.AF_INET, kind) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class Unbound:
     """A validating resolver on loopback: in clear at one port, behind TLS at another."""
 
     def __init__(self, folder: Path, zones_at: int, anchors: list[str]) -> None:
-        self.plain, self.tls = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
+        self.plain, self.tls = free_port(), free_port()
         self._folder = folder
         authority = trustme.CA()
         authority.cert_pem.write_to_path(folder / "ca.pem")

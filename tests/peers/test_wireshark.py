@@ -5,7 +5,6 @@ One network in two parts, joined by Diameter only; its users and its operator do
 
 import asyncio
 import shutil
-import socket
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import cycle
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.ports import free_port
 
 from network.client import OPC, Card, key_of
 from network.home import CLEAR, Home, subscribers
@@ -41,7 +41,6 @@ from redoubt.secret import Secret
 from redoubt.sip.service import Context
 from redoubt.sources import Clock, SystemRandomness
 
-from . import sipp
 from .capture import Capture
 
 pytestmark = pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark is not installed: make peers, as root")
@@ -92,7 +91,7 @@ async def everything_that_makes_cx_speak(home: Home) -> None:
 
 
 async def test_the_diameter_of_a_network_in_two_parts_is_clean(tmp_path: Path) -> None:
-    port = sipp.free_port(socket.SOCK_STREAM)
+    port = free_port()
     try:
         capture = Capture.start(tmp_path / "all.pcapng", [], [port])
     except PermissionError as refusal:
@@ -106,7 +105,7 @@ async def test_the_diameter_of_a_network_in_two_parts_is_clean(tmp_path: Path) -
 
 
 async def test_the_diameter_between_an_application_server_and_the_hss_is_clean(tmp_path: Path) -> None:
-    port = sipp.free_port(socket.SOCK_STREAM)
+    port = free_port()
     try:
         capture = Capture.start(tmp_path / "all.pcapng", [], [port])
     except PermissionError as refusal:
